@@ -1,0 +1,45 @@
+"""Datasets, one file a format; transforms; streams that mix them; preparation tools.
+
+A new format is a file with a class on ``BaseDataset`` and, where a method learns from it, an entry in ``STREAMS``.
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from data.base_dataset import BaseDataset
+from data.clips_dataset import ClipsDataset
+from data.pairs_dataset import PairsDataset
+from data.phantom import prepare
+from data.streams import StreamMixer, build_mixer
+from data.transforms import Preprocessing
+
+STREAMS: dict[str, Callable[[Namespace], BaseDataset]] = {
+    "synthetic": lambda opt: PairsDataset.from_options(opt, opt.phase),
+    "video": ClipsDataset.from_options,
+}
+
+
+def add_options(parser: ArgumentParser, is_train: bool) -> None:
+    """What is read, from where, and how much of it."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--dataroot", type=Path, default=Path("datasets/phantom"), help="folder of the data set")
+    group.add_argument("--batch_size", "--batchSize", type=int, default=8, help="synthetic pairs of a batch")
+    group.add_argument("--num_workers", "--nThreads", type=int, default=2, help="processes that load data, a stream")
+    group.add_argument("--max_dataset_size", type=int, help="read this many pairs of a split at most")
+    if is_train:
+        group.add_argument("--video_batch_size", "--videoBatchSize", type=int, default=4, help="clips of a batch")
+        group.add_argument("--serial_batches", action="store_true", help="take samples in order, without shuffling")
+        prepare.add_options(parser)
+    for declare in (Preprocessing.add_options, PairsDataset.add_options, ClipsDataset.add_options):
+        declare(parser, is_train)
+
+
+def create_streams(opt: Namespace) -> StreamMixer:
+    """The streams that the method of ``opt`` learns from (``opt.streams``), mixed.
+
+    Raises:
+        UserError, FileNotFoundError: a data set is missing or wrong; says which file and what to do.
+    """
+    batch_sizes = {"synthetic": opt.batch_size, "video": opt.video_batch_size}
+    return build_mixer({name: STREAMS[name](opt) for name in opt.streams}, batch_sizes, opt)

@@ -1,0 +1,73 @@
+"""Clips of video on disk: folders of frames, or files with two frames side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.image_files import list_images, read_rgb
+from util.errors import UserError
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".wmv")
+FRAMES_SIDE_BY_SIDE = 2
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive frames: one file each, or one file with ``FRAMES_SIDE_BY_SIDE`` of them beside each other."""
+
+    name: str
+    files: tuple[Path, ...]
+    side_by_side: bool = False
+
+    def __len__(self) -> int:
+        return FRAMES_SIDE_BY_SIDE if self.side_by_side else len(self.files)
+
+    def read(self, start: int, count: int, step: int = 1) -> list[np.ndarray]:
+        """Frames ``start``, ``start + step``, ... as RGB in [0, 1] (H, W, 3)."""
+        if self.side_by_side:
+            frames = split_side_by_side(self.files[0], read_rgb(self.files[0]))
+        else:
+            frames = {index: read_rgb(self.files[index]) for index in range(start, start + count * step, step)}
+        picked = [frames[index] for index in range(start, start + count * step, step)]
+        sizes = {frame.shape for frame in picked}
+        if len(sizes) > 1:
+            raise UserError(
+                f"the frames of clip {self.name} ({self.files[start].parent}) differ in size: {sorted(sizes)}"
+            )
+        return picked
+
+
+def split_side_by_side(path: Path, rgb: np.ndarray) -> list[np.ndarray]:
+    """Cut (H, 2 W, 3) into two frames, left first, as the published data set stores them."""
+    width = rgb.shape[1] // FRAMES_SIDE_BY_SIDE
+    if rgb.shape[1] % FRAMES_SIDE_BY_SIDE or width < rgb.shape[0] // 2:
+        raise UserError(
+            f"{path} ({rgb.shape[0]}x{rgb.shape[1]} pixels) does not hold two frames side by side; "
+            "single frames belong in one folder per clip"
+        )
+    return [rgb[:, :width], rgb[:, width:]]
+
+
+def find_clips(root: Path) -> list[Clip]:
+    """The clips of one split: a folder each, or side-by-side files directly in ``root``.
+
+    Raises:
+        FileNotFoundError: no such folder, or nothing in it.
+        UserError: video files that were not cut into frames yet.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {root} with clips (a folder of frames each)")
+    videos = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
+    if videos:
+        raise UserError(
+            f"{root} holds videos ({', '.join(videos[:3])}); cut them into frames first: "
+            f"python -m data.extract_frames {root}/{videos[0]} --out {root}"
+        )
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    clips = [Clip(folder.name, tuple(list_images(folder))) for folder in folders]
+    clips += [Clip(path.stem, (path,), side_by_side=True) for path in list_images(root)]
+    clips = [clip for clip in clips if clip.files]
+    if not clips:
+        raise FileNotFoundError(f"no clips in {root}: expected a folder of frames each, or side-by-side pictures")
+    return clips

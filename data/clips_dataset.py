@@ -1,0 +1,95 @@
+"""Short clips of video without truth, with the optical flow between their frames."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.base_dataset import BaseDataset, Sample, to_image_tensor
+from data.clips import Clip, find_clips
+from data.flow_cache import FlowCache
+from data.transforms import Preprocessing
+from models.geometry.flow import create_flow_estimator
+from util.errors import UserError
+from util.intrinsics import read_intrinsics
+
+FLOW_METHODS = ("auto", "raft_large", "raft_small", "dis")
+
+
+class ClipsDataset(BaseDataset):
+    """Triplets (or pairs) of neighbouring frames of real video.
+
+    Expects ``root/<clip>/*.jpg`` (frames in the order of their names; an ``intrinsics.json`` beside them is read), or
+    the published data set's ``root/*.png`` with two frames side by side. Each sample: ``frames`` (T, 3, H, W) in
+    [-1, 1]; ``flow_fwd``, ``flow_bwd`` (T-1, 2, H, W) [px]; ``mask_fwd``, ``mask_bwd`` (T-1, 1, H, W) bool; and
+    ``intrinsics`` (3, 3) [px] when all clips have them.
+    """
+
+    @staticmethod
+    def add_options(parser: ArgumentParser, is_train: bool) -> None:
+        group = parser.add_argument_group("video clips")
+        group.add_argument("--video_root", type=Path, help="folder of clips; default: <dataroot>/video_<phase>")
+        group.add_argument(
+            "--clip_length", type=int, choices=(2, 3), default=3, help="frames of a clip that is learned from"
+        )
+        group.add_argument("--frame_step", type=int, default=1, help="distance between the frames of a clip")
+        group.add_argument(
+            "--flow", choices=FLOW_METHODS, default="auto", help="estimator; auto: RAFT with CUDA, else DIS"
+        )
+        group.add_argument("--flow_weights", type=Path, help="file of RAFT weights; without it they are downloaded")
+        group.add_argument("--flow_cache", type=Path, help="where flow is kept; default: flow_cache/ beside the clips")
+
+    @classmethod
+    def from_options(cls, opt: Namespace) -> "ClipsDataset":
+        """The clips of ``opt.phase``; fills the flow cache first, on the first GPU if there is one."""
+        root = opt.video_root or opt.dataroot / f"video_{opt.phase}"
+        name = flow_method(opt)
+        preprocessing = Preprocessing.from_options(opt)
+        kind = f"{name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}"
+        cache = FlowCache(
+            (opt.flow_cache or root.parent / "flow_cache") / root.name / kind, preprocessing, opt.frame_step
+        )
+        clips = find_clips(root)
+        device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
+        cache.fill(clips, lambda: create_flow_estimator(name, opt.flow_weights), device)
+        return cls(clips, preprocessing, cache, opt.clip_length, opt.frame_step)
+
+    def __init__(
+        self, clips: list[Clip], preprocessing: Preprocessing, flow_cache: FlowCache, length: int = 3, step: int = 1
+    ) -> None:
+        self.preprocessing = preprocessing
+        self.flow_cache = flow_cache
+        self.length, self.step = length, step
+        self.clips = clips
+        self.windows = [(c, s) for c, clip in enumerate(clips) for s in range(len(clip) - (length - 1) * step)]
+        if not self.windows:
+            longest = max(len(clip) for clip in clips)
+            raise UserError(
+                f"no clip has {(length - 1) * step + 1} frames (the longest of {len(clips)} has {longest}); "
+                "use a smaller --clip_length or --frame_step"
+            )
+        self.intrinsics = [read_intrinsics(path) if path.is_file() else None for path in map(_intrinsics_path, clips)]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        which, start = self.windows[index]
+        frames = self.clips[which].read(start, self.length, self.step)
+        sample = {"frames": torch.stack([to_image_tensor(frame) for frame in frames])}
+        if all(self.intrinsics):
+            sample["intrinsics"] = torch.from_numpy(self.intrinsics[which].K).float()
+        sample = self.preprocessing.resize(sample) | self.flow_cache.read(self.clips[which], start, self.length - 1)
+        return sample if rng is None else self.preprocessing.augment(sample, rng)
+
+
+def flow_method(opt: Namespace) -> str:
+    """``--flow auto`` resolved: RAFT on a GPU or when weights are given, DIS on the CPU, where RAFT takes seconds a pair."""
+    if opt.flow != "auto":
+        return opt.flow
+    return "raft_large" if opt.gpu_ids or opt.flow_weights else "dis"
+
+
+def _intrinsics_path(clip: Clip) -> Path:
+    return clip.files[0].parent / "intrinsics.json"

@@ -1,0 +1,157 @@
+"""Geometry of samples: resize, crop and flip everything that lies on the pixel grid together.
+
+A sample's keys say what they are: ``image`` (3, H, W) and ``frames`` (T, 3, H, W) are pictures in [-1, 1]; ``depth_mm``
+and ``valid`` (1, H, W); ``flow_fwd`` and ``flow_bwd`` (T-1, 2, H, W) in pixels (x, y) with the masks ``mask_fwd`` and
+``mask_bwd`` (T-1, 1, H, W), bool; ``intrinsics`` (3, 3) in pixels. Pixel (0, 0) is the centre of the top-left pixel.
+"""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from data.base_dataset import Sample
+from models.geometry.flow import inside_image
+from util.errors import UserError
+from util.intrinsics import scale_intrinsics
+
+PICTURES = ("image", "frames")
+FLOWS = {"flow_fwd": "mask_fwd", "flow_bwd": "mask_bwd"}
+ON_THE_GRID = (*PICTURES, "depth_mm", "valid", *FLOWS, *FLOWS.values())
+RESIZE_MODES = ("resize", "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to a frame before a network sees it, in training and, but for the augmentation, in testing.
+
+    ``mode`` is pix2pixHD's: ``resize`` to a square of ``load_size``, ``scale_width`` keeps the aspect, ``crop`` cuts a
+    square of ``fine_size`` out (at random in training, not at all in testing), ``none`` leaves the size alone.
+    """
+
+    mode: str = "resize"
+    load_size: int = 512
+    fine_size: int = 512
+    flip: bool = True
+
+    @staticmethod
+    def add_options(parser: ArgumentParser, is_train: bool) -> None:
+        group = parser.add_argument_group("preprocessing")
+        group.add_argument("--resize_or_crop", choices=RESIZE_MODES, default="resize", help="how frames get their size")
+        group.add_argument(
+            "--load_size", "--loadSize", type=int, default=512, help="size that frames are resized to [px]"
+        )
+        group.add_argument("--fine_size", "--fineSize", type=int, default=512, help="size of the random crop [px]")
+        if is_train:
+            group.add_argument("--no_flip", dest="flip", action="store_false", help="no random horizontal flip")
+
+    @classmethod
+    def from_options(cls, opt: Namespace) -> "Preprocessing":
+        return cls(opt.resize_or_crop, opt.load_size, opt.fine_size, getattr(opt, "flip", False))
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) after resizing and before cropping, of a frame of this size."""
+        if self.mode.startswith("resize"):
+            return self.load_size, self.load_size
+        if self.mode.startswith("scale_width"):
+            return max(1, round(height * self.load_size / width)), self.load_size
+        return height, width
+
+    def resize(self, sample: Sample) -> Sample:
+        """The sample at the size that the network works at."""
+        name = next(key for key in ON_THE_GRID if key in sample)
+        size = self.size_of(*sample[name].shape[-2:])
+        return resize_sample(sample, size)
+
+    def augment(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """A random crop (modes with ``crop``) and a random flip, the same for all that is in the sample."""
+        if self.mode.endswith("crop"):
+            sample = random_crop(sample, self.fine_size, rng)
+        if self.flip and rng.random() < 0.5:
+            sample = flip_sample(sample)
+        return sample
+
+
+def resize_sample(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Resize pictures, depth and intrinsics to ``size`` (H, W). Flow is made at its final size and not accepted here."""
+    out = dict(sample)
+    for name in PICTURES:
+        if name in sample:
+            out[name] = resize_picture(sample[name], size)
+    if "depth_mm" in sample:
+        out["depth_mm"], out["valid"] = resize_depth(sample["depth_mm"], sample["valid"], size)
+    if "intrinsics" in sample:
+        before = next(tuple(sample[name].shape[-2:]) for name in (*PICTURES, "depth_mm") if name in sample)
+        scaled = scale_intrinsics(sample["intrinsics"].numpy(), before, size)
+        out["intrinsics"] = torch.from_numpy(scaled).to(sample["intrinsics"].dtype)
+    return out
+
+
+def resize_picture(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic with anti-aliasing; (..., C, H, W) in [-1, 1] stays in that range although bicubic overshoots."""
+    if picture.shape[-2:] == size:
+        return picture
+    batch = picture.reshape(-1, *picture.shape[-3:])
+    resized = interpolate(batch, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+    return resized.reshape(*picture.shape[:-2], *size)
+
+
+def resize_depth(depth_mm: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Bilinear over the valid pixels only, so that the 0 of invalid ones leaks into no depth.
+
+    A pixel of the result is valid where at least half of what it is made of is. (1, H, W) each.
+    """
+    if depth_mm.shape[-2:] == size:
+        return depth_mm, valid
+    weight = valid.float()
+    both = torch.stack([torch.where(valid, depth_mm, 0.0), weight])  # (2, 1, H, W)
+    total, weight = interpolate(both, size, mode="bilinear", align_corners=False)
+    valid = weight >= 0.5
+    return torch.where(valid, total / weight.clamp(min=0.5), 0.0), valid
+
+
+def random_crop(sample: Sample, size: int, rng: np.random.Generator) -> Sample:
+    """Cut the same random square of ``size`` pixels out of all that lies on the grid.
+
+    A flow that leaves the crop has no partner there any more, so its mask becomes False.
+    """
+    height, width = next(sample[name].shape[-2:] for name in ON_THE_GRID if name in sample)
+    if height < size or width < size:
+        raise UserError(f"--fineSize {size} is larger than a frame of {height}x{width} pixels after resizing")
+    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    out = dict(sample)
+    for name in ON_THE_GRID:
+        if name in sample:
+            out[name] = sample[name][..., top : top + size, left : left + size]
+    for flow, mask in FLOWS.items():
+        if flow in sample:
+            out[mask] = out[mask] & inside_image(out[flow])
+    if "intrinsics" in sample:
+        out["intrinsics"] = sample["intrinsics"].clone()
+        out["intrinsics"][:2, 2] -= torch.tensor([left, top], dtype=out["intrinsics"].dtype)
+    return out
+
+
+def flip_sample(sample: Sample) -> Sample:
+    """Mirror left and right: pictures and maps are reversed in x, the x of flow and the principal point with them.
+
+    Raises:
+        ValueError: the sample has poses, which a mirror turns into those of a left-handed world.
+    """
+    if "pose" in sample:
+        raise ValueError("a sample with poses cannot be flipped; train this method with --no_flip")
+    out = dict(sample)
+    for name in ON_THE_GRID:
+        if name in sample:
+            out[name] = sample[name].flip(-1)
+    for name in FLOWS:
+        if name in sample:
+            out[name] = out[name] * torch.tensor([-1.0, 1.0], dtype=out[name].dtype).view(2, 1, 1)
+    if "intrinsics" in sample:
+        width = next(sample[name].shape[-1] for name in ON_THE_GRID if name in sample)
+        out["intrinsics"] = sample["intrinsics"].clone()
+        out["intrinsics"][0, 2] = width - 1 - out["intrinsics"][0, 2]
+    return out

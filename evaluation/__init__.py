@@ -1,0 +1,4 @@
+"""What a trained method is worth: predictions at the frames' own size, scores, reports and result folders.
+
+This package joins methods, data and metrics; nothing but ``train.py`` and ``test.py`` imports it.
+"""

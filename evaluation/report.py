@@ -1,0 +1,91 @@
+"""The report at the end of a training: the test split and the real-domain clips, beside the references."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from data.clips_dataset import flow_method
+from data.pairs_dataset import PairsDataset
+from evaluation.predictor import Predictor
+from evaluation.scores import References, Scores, score_pairs
+from evaluation.video import VideoScores, score_video
+from models.geometry.flow import create_flow_estimator
+from util.checkpoint import versions
+from util.files import write_text
+from util.tables import format_table
+
+REPORT = "report.json"
+SHOWN = ("abs_rel", "sq_rel", "rmse", "rmse_log", "delta1", "l1_cm")
+SHOWN_TEMPORAL = ("temporal_grad", "temporal_grad_rel", "temporal_rel")
+LABELS = {"ours": "ours", "constant": "constant depth (training mean)", "brightness": "brightness prior (1/sqrt I)"}
+
+
+def make_report(predictor: Predictor, opt: Namespace, references: References, run: dict[str, Any]) -> dict[str, Any]:
+    """Score the splits that the data set has.
+
+    Args:
+        predictor: the trained method.
+        opt: options of the training.
+        references: fitted on its training pairs.
+        run: facts of the run that go into the report (seconds, command, epoch, iterations).
+
+    Returns:
+        ``test`` and its aligned variants: {``ours``, ``constant``, ``brightness``: {metric: value}}; ``video``: temporal
+        scores and depth scores; ``video_references``, ``video_truth``; and ``run``. Splits that are missing are None.
+    """
+    report: dict[str, Any] = {"test": None, "video": None, **run, "versions": versions()}
+    if (opt.dataroot / "test_A").is_dir():
+        board = score_pairs(predictor, PairsDataset.from_options(opt, "test"), references, "scores on test")
+        means = board.means()
+        report |= {
+            "test": _aligned(means, "none"),
+            "test_median": _aligned(means, "median"),
+            "test_scale_shift": _aligned(means, "scale_shift"),
+            "test_images": board.spread("ours", "none"),
+        }
+    if (opt.dataroot / "video_test").is_dir():
+        estimator = create_flow_estimator(flow_method(opt), opt.flow_weights)
+        report |= _video_report(score_video(predictor, opt.dataroot, "video_test", references, estimator))
+    return report
+
+
+def write_report(folder: Path, report: dict[str, Any]) -> Path:
+    """Write ``report.json`` into the run's folder."""
+    write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
+    return folder / REPORT
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """The report as tables for the terminal."""
+    parts = []
+    for key, title in (
+        ("test", "Test split, unaligned"),
+        ("test_median", "Test split, median-scaled"),
+        ("test_scale_shift", "Test split, scale and shift aligned"),
+        ("video_depth", "Real-domain clips (video_test), unaligned; the truth is read by judging only"),
+    ):
+        if report.get(key):
+            rows = {LABELS[method]: row for method, row in report[key].items()}
+            parts.append(f"{title}\n{format_table(rows, SHOWN)}")
+    if report["video"]:
+        rows = {"ours": report["video"]}
+        if report["video_truth"]:
+            rows["the true depth"] = report["video_truth"]
+        title = f"Real-domain clips, consistency over time (flow: {report['video_flow']})"
+        parts.append(f"{title}\n{format_table(rows, SHOWN_TEMPORAL)}")
+    return "\n\n".join(parts)
+
+
+def _aligned(means: Scores, align: str) -> dict[str, dict[str, float]]:
+    return {method: rows[align] for method, rows in means.items()}
+
+
+def _video_report(scores: VideoScores) -> dict[str, Any]:
+    depth = _aligned(scores.depth.means(), "none")
+    return {
+        "video": scores.temporal | depth.get("ours", {}),
+        "video_depth": depth,
+        "video_truth": scores.temporal_of_truth,
+        "video_flow": scores.flow,
+    }

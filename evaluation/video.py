@@ -1,0 +1,79 @@
+"""Scores of the clips of a split: consistency over time and, where the truth is known, depth."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.clip_truth import ClipTruth
+from data.clips import Clip, find_clips
+from data.view_mask import find_view
+from evaluation.predictor import Predictor
+from evaluation.scores import PREDICT_BATCH, References, ScoreBoard, batches
+from evaluation.temporal import FlowOfPair, PairFlow, estimated_flow, mean_scores, score_clip
+from models.geometry.flow import FlowEstimator
+from util.progress import progress_bar
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """Temporal scores of the method and of the truth, and depth scores where there is a truth."""
+
+    temporal: dict[str, float]
+    temporal_of_truth: dict[str, float] | None
+    depth: ScoreBoard
+    flow: str  # where the flow came from
+
+
+def score_video(
+    predictor: Predictor, dataroot: Path, split: str, references: References | None, estimator: FlowEstimator
+) -> VideoScores:
+    """Score all clips of ``dataroot/split``; true flow is used where the set has it, else the estimator's.
+
+    Raises:
+        FileNotFoundError: there are no clips.
+        UserError: a clip cannot be read, or no neighbours share a pixel in any clip.
+    """
+    clips = find_clips(dataroot / split)
+    board = ScoreBoard()
+    ours: list[dict[str, float]] = []
+    of_truth: list[dict[str, float]] = []
+    truths = [ClipTruth(dataroot, split, clip) for clip in clips]
+    with progress_bar(sum(map(len, clips)), f"scores on {split}", "frames") as bar:
+        for clip, truth in zip(clips, truths, strict=True):
+            frames = clip.read(0, len(clip))
+            depths = [depth for batch in batches(frames, PREDICT_BATCH) for depth in predictor(batch)]
+            flow_of = clip_flow(frames, truth, estimator)
+            _collect(ours, score_clip(depths, flow_of))
+            if truth.exists():
+                gts = [truth.depth_mm(index) for index in range(len(clip))]
+                _collect(of_truth, score_clip(gts, flow_of))
+                _add_depth(board, clip, frames, depths, gts, references)
+            bar.update(len(clip))
+    flow = "truth" if all(truth.exists() for truth in truths) else estimator.name
+    return VideoScores(mean_scores(ours) or {}, mean_scores(of_truth), board, flow)
+
+
+def clip_flow(frames: list[np.ndarray], truth: ClipTruth, estimator: FlowEstimator) -> FlowOfPair:
+    """The true flow of a clip, or the estimated one inside the view."""
+    if truth.exists():
+        return lambda index: PairFlow(*truth.flow_fwd(index))
+    return estimated_flow(frames, find_view(frames), estimator)
+
+
+def _collect(scores: list[dict[str, float]], score: dict[str, float] | None) -> None:
+    if score is not None:
+        scores.append(score)
+
+
+def _add_depth(
+    board: ScoreBoard,
+    clip: Clip,
+    frames: list[np.ndarray],
+    depths: list[np.ndarray],
+    gts: list[np.ndarray],
+    references: References | None,
+) -> None:
+    for index, (frame, depth, gt_mm) in enumerate(zip(frames, depths, gts, strict=True)):
+        by_method = {"ours": depth} | (references.predict(frame) if references else {})
+        board.add(f"{clip.name}/{clip.files[index].stem}", by_method, gt_mm)

@@ -1,0 +1,79 @@
+"""What a method is: networks, the streams it learns from, its updates and its prediction."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from util.updates import Progress, Update
+
+Batch = dict[str, dict[str, Tensor]]
+Picture = Tensor | np.ndarray  # float (3, H, W) in [0, 1], or uint8 (H, W, 3)
+
+
+class BaseModel(nn.Module):
+    """Base of all methods. Children called ``net_*`` are its networks: they are saved, loaded and wrapped.
+
+    ``streams`` names what it learns from; ``metric`` says whether ``predict`` gives mm or depth up to a scale.
+    """
+
+    streams: tuple[str, ...] = ()
+    metric = True
+
+    def __init__(self, opt: Namespace) -> None:
+        super().__init__()
+        self.opt = opt
+
+    @staticmethod
+    def add_options(parser: ArgumentParser, is_train: bool) -> None:
+        """Declare the method's options; published values go in with ``parser.set_defaults``."""
+
+    @classmethod
+    def check_options(cls, parser: ArgumentParser, opt: Namespace) -> None:
+        """End in ``parser.error`` when options contradict each other."""
+
+    @classmethod
+    def streams_for(cls, opt: Namespace) -> tuple[str, ...]:
+        """Streams that a training with these options needs."""
+        return cls.streams
+
+    def active_streams(self, epoch: int) -> tuple[str, ...]:
+        """Streams whose batches the method reads in ``epoch``."""
+        return self.streams_for(self.opt)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before each epoch, from 1; for schedules of what is trained."""
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {name: child for name, child in self.named_children() if name.startswith("net_")}
+
+    def load_networks(self, states: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
+        """Load weights by network name; all keys must fit. ``source`` names them in errors."""
+        for name, network in self.networks().items():
+            if name in states:
+                self.load_network(network, states[name], f"{source} ({name})")
+
+    def load_network(self, network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+        """Load one network's weights.
+
+        Raises:
+            UserError: keys or shapes differ.
+        """
+        raise NotImplementedError
+
+    def build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        """The updates of one iteration; at each ``yield`` the engine does backward and step."""
+        raise NotImplementedError
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Depth of images (B, 3, H, W) in [-1, 1], any size: (B, 1, H, W), in mm when the method is ``metric``."""
+        raise NotImplementedError
+
+    def visuals(self, batch: Batch) -> dict[str, Picture]:
+        """Pictures of the first sample of each stream, by caption."""
+        raise NotImplementedError

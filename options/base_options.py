@@ -1,0 +1,103 @@
+"""Options that training and testing share, and the machinery that turns groups into one parser."""
+
+from argparse import SUPPRESS, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+from configargparse import ArgumentParser as PresetParser
+from configargparse import YAMLConfigFileParser
+
+
+class Refuse(Action):
+    """An option of the pix2pixHD family that has no meaning for depth: using it is an error that says why."""
+
+    def __init__(self, *args: Any, why: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, nargs=0, default=SUPPRESS, help=SUPPRESS, **kwargs)
+        self.why = why
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None) -> None:
+        parser.error(f"{option}: {self.why}")
+
+
+def new_parser(description: str) -> ArgumentParser:
+    """A parser that takes presets (YAML) and refuses abbreviated flags, which would change meaning as options are added."""
+    return PresetParser(
+        description=description,
+        config_file_parser_class=YAMLConfigFileParser,
+        formatter_class=ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_base_options(parser: ArgumentParser) -> None:
+    """Where a run lives and what it runs on."""
+    group = parser.add_argument_group("run")
+    group.add_argument("--name", default="colon2depth_512p", help="name of the run: its folder under --checkpoints_dir")
+    group.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="where runs are kept")
+    group.add_argument("--gpu_ids", default="0", help="GPUs, e.g. 0 or 0,1,2 (DataParallel over them); -1 is the CPU")
+    group.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation")
+    group.add_argument(
+        "--display_max_mm", type=float, default=100.0, help="depth of the darkest colour in pictures [mm]"
+    )
+    group.add_argument(
+        "--label_nc", type=int, default=0, help="pix2pixHD's label channels; depth is learned from RGB: 0"
+    )
+    group.add_argument(
+        "--no_instance", action="store_true", help="accepted for pix2pixHD's commands; there are no instance maps"
+    )
+    for flag in ("--instance_feat", "--label_feat"):
+        group.add_argument(
+            flag, action=Refuse, why="instance and label maps are pix2pixHD's; depth is learned from RGB frames"
+        )
+
+
+def check_base_options(parser: ArgumentParser, opt: Namespace) -> None:
+    """Refuse what contradicts the task and resolve ``--gpu_ids`` to a list (empty = CPU)."""
+    if opt.label_nc != 0:
+        parser.error(
+            f"--label_nc {opt.label_nc}: label maps are pix2pixHD's; depth is learned from RGB, use --label_nc 0"
+        )
+    if not opt.name or Path(opt.name).name != opt.name:
+        parser.error(f"--name {opt.name!r} must be one folder name, not a path")
+    opt.gpu_ids = resolve_gpu_ids(parser, opt.gpu_ids)
+
+
+def resolve_gpu_ids(parser: ArgumentParser, text: str) -> list[int]:
+    """``"0,1"`` -> ``[0, 1]``; ``"-1"`` -> ``[]`` (CPU). Without CUDA everything falls back to the CPU, with one line."""
+    try:
+        gpu_ids = [int(part) for part in str(text).split(",")]
+    except ValueError:
+        parser.error(f"--gpu_ids {text!r}: expected numbers with commas, e.g. 0,1, or -1 for the CPU")
+    if gpu_ids == [-1]:
+        return []
+    if min(gpu_ids) < 0 or len(set(gpu_ids)) != len(gpu_ids):
+        parser.error(f"--gpu_ids {text}: every GPU once, and no negative number beside -1 alone")
+    if not torch.cuda.is_available():
+        parser._print_message("CUDA is not available: running on the CPU (--gpu_ids -1 says so without this line)\n")
+        return []
+    if max(gpu_ids) >= torch.cuda.device_count():
+        parser.error(f"--gpu_ids {text}: this machine has GPUs 0 to {torch.cuda.device_count() - 1}")
+    return gpu_ids
+
+
+def declared_by(parser: ArgumentParser, add_options: Any, *args: Any) -> set[str]:
+    """Call ``add_options(parser, *args)`` and return the names of the options it declared."""
+    before = {action.dest for action in parser._actions}
+    add_options(parser, *args)
+    return {action.dest for action in parser._actions} - before
+
+
+def to_plain(opt: Namespace) -> dict[str, Any]:
+    """Options as a dict of numbers, strings and lists, for YAML and for checkpoints loaded with ``weights_only``."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in sorted(vars(opt).items())}
+
+
+def from_plain(parser: ArgumentParser, plain: dict[str, Any]) -> dict[str, Any]:
+    """The opposite of ``to_plain`` for the options that ``parser`` knows; others are left out."""
+    actions = {action.dest: action for action in parser._actions}
+    known = {name: value for name, value in plain.items() if name in actions}
+    return {
+        name: Path(value) if actions[name].type is Path and value is not None else value
+        for name, value in known.items()
+    }

@@ -1,0 +1,27 @@
+"""One way to tell users of their mistakes: a sentence and an exit code, never a bare traceback."""
+
+import sys
+from collections.abc import Callable
+
+USER_ERROR_CODE = 2
+INTERRUPTED_CODE = 130  # 128 + SIGINT, as shells have it
+
+
+class UserError(ValueError):
+    """Something the user gave cannot be used. The message says what was wrong, in which file, and what to do."""
+
+
+def run_cli(main: Callable[[], int | None]) -> None:
+    """Run a command-line ``main`` and exit with its code (None counts as 0).
+
+    A ``UserError``, a missing file and an error of the file system end in one line on stderr and code 2,
+    Ctrl-C in code 130. Anything else is a fault of the program and keeps its traceback.
+    """
+    try:
+        sys.exit(main() or 0)
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(f"\ninterrupted{': ' + str(interrupt) if str(interrupt) else ''}\n")
+        sys.exit(INTERRUPTED_CODE)
+    except (UserError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(USER_ERROR_CODE)

@@ -1,0 +1,42 @@
+"""Progress with an ETA: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+
+from tqdm import tqdm
+
+PLAIN_INTERVAL_S = 10.0
+
+
+def progress_bar(total: int, what: str, unit: str, initial: int = 0) -> tqdm:
+    """A tqdm bar over ``total`` ``unit``s; without a terminal it prints a whole line every 10 s, so logs stay readable.
+
+    Args:
+        total: number of units in all.
+        what: what is being done, in front of the bar.
+        unit: name of one unit, e.g. ``"frames"``.
+        initial: units done before (a resumed run).
+    """
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=f" {unit}",
+        initial=initial,
+        dynamic_ncols=terminal,
+        ascii=not terminal,
+        mininterval=0.2 if terminal else PLAIN_INTERVAL_S,
+        maxinterval=PLAIN_INTERVAL_S,
+        file=sys.stderr if terminal else PlainLines(),
+    )
+
+
+class PlainLines:
+    """File-like for tqdm that turns carriage-return updates into lines."""
+
+    def write(self, text: str) -> None:
+        line = text.replace("\r", "").strip()
+        if line:
+            sys.stderr.write(line + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
