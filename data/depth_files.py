@@ -65,8 +65,8 @@ def read_depth_mm(path: Path, depth_format: str = "auto") -> np.ndarray:
 
     Args:
         path: a picture with one channel (or equal ones), or float32 ``.npy`` in mm.
-        depth_format: a name of the table above, the path of a ``depth.json``, or ``auto``: the ``depth.json`` beside the
-            file, else ``ucl8`` for 8 bits. 16 bits without one are an error, since sets differ there.
+        depth_format: a name of the table above, the path of a ``depth.json``, or ``auto``: the ``depth.json`` beside
+            the file, else ``ucl8`` for 8 bits. 16 bits without one are an error, since sets differ there.
 
     Raises:
         UserError: unreadable, coloured, of the wrong width, or of unknown encoding; says which file and what to do.

@@ -76,7 +76,7 @@ class Preprocessing:
 
 
 def resize_sample(sample: Sample, size: tuple[int, int]) -> Sample:
-    """Resize pictures, depth and intrinsics to ``size`` (H, W). Flow is made at its final size and not accepted here."""
+    """Resize pictures, depth and intrinsics to ``size`` (H, W). Flow is not resized: it is made at its final size."""
     out = dict(sample)
     for name in PICTURES:
         if name in sample:

@@ -31,8 +31,8 @@ def make_report(predictor: Predictor, opt: Namespace, references: References, ru
         run: facts of the run that go into the report (seconds, command, epoch, iterations).
 
     Returns:
-        ``test`` and its aligned variants: {``ours``, ``constant``, ``brightness``: {metric: value}}; ``video``: temporal
-        scores and depth scores; ``video_references``, ``video_truth``; and ``run``. Splits that are missing are None.
+        ``test`` and its aligned variants: {``ours``, ``constant``, ``brightness``: {metric: value}}; ``video``:
+        temporal scores and depth scores; ``video_references``, ``video_truth``; and ``run``. Splits that are missing are None.
     """
     report: dict[str, Any] = {"test": None, "video": None, **run, "versions": versions()}
     if (opt.dataroot / "test_A").is_dir():

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.view_mask import find_view
 from models.geometry.flow import FlowEstimator, forward_backward_mask, warp
 from models.losses.gradient_warping import masked_gradient_warping_loss
 
@@ -24,7 +25,9 @@ FlowOfPair = Callable[[int], PairFlow]  # of the frames i and i + 1
 
 
 def temporal_metrics(depth_src: np.ndarray, depth_tgt: np.ndarray, pair: PairFlow) -> dict[str, float] | None:
-    """Differences of two neighbouring depth maps, over the pixels p that both frames see; D~ and g~ are looked up along the flow.
+    """Differences of two neighbouring depth maps, over the pixels that both frames see.
+
+    D~ and g~ are depth and its gradients of frame t + 1, looked up along the flow:
 
         temporal_grad     = mean |g_x(D) - g~_x| + |g_y(D) - g~_y|     [unit of depth / px]
         temporal_grad_rel = temporal_grad / mean (|g_x(D)| + |g_y(D)|)
@@ -68,21 +71,12 @@ def mean_scores(scores: Sequence[dict[str, float]]) -> dict[str, float] | None:
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]} if scores else None
 
 
-def estimated_flow(frames: Sequence[np.ndarray], view: np.ndarray, estimator: FlowEstimator) -> FlowOfPair:
-    """Flow by an estimator, with the forward-backward mask inside the view.
-
-    Args:
-        frames: RGB in [0, 1], (H, W, 3) each.
-        view: bool (H, W), where the endoscope's field lies.
-    """
-
-    def flow_of(index: int) -> PairFlow:
-        src, tgt = (_to_batch(frames[i]) for i in (index, index + 1))
-        flow_fwd, flow_bwd = estimator(src, tgt), estimator(tgt, src)
-        mask = forward_backward_mask(flow_fwd, flow_bwd)[0, 0].cpu().numpy()
-        return PairFlow(flow_fwd[0].cpu().numpy(), mask & view)
-
-    return flow_of
+def estimate_pair(rgb_src: np.ndarray, rgb_tgt: np.ndarray, estimator: FlowEstimator) -> PairFlow:
+    """Flow between two frames, RGB in [0, 1] (H, W, 3), with the forward-backward mask inside the endoscope's view."""
+    src, tgt = _to_batch(rgb_src), _to_batch(rgb_tgt)
+    flow_fwd, flow_bwd = estimator(src, tgt), estimator(tgt, src)
+    mask = forward_backward_mask(flow_fwd, flow_bwd)[0, 0].cpu().numpy()
+    return PairFlow(flow_fwd[0].cpu().numpy(), mask & find_view([rgb_src, rgb_tgt]))
 
 
 def _to_batch(frame: np.ndarray) -> Tensor:

@@ -7,10 +7,9 @@ import numpy as np
 
 from data.clip_truth import ClipTruth
 from data.clips import Clip, find_clips
-from data.view_mask import find_view
 from evaluation.predictor import Predictor
 from evaluation.scores import PREDICT_BATCH, References, ScoreBoard, batches
-from evaluation.temporal import FlowOfPair, PairFlow, estimated_flow, mean_scores, score_clip
+from evaluation.temporal import FlowOfPair, PairFlow, estimate_pair, mean_scores, score_clip
 from models.geometry.flow import FlowEstimator
 from util.progress import progress_bar
 
@@ -55,10 +54,10 @@ def score_video(
 
 
 def clip_flow(frames: list[np.ndarray], truth: ClipTruth, estimator: FlowEstimator) -> FlowOfPair:
-    """The true flow of a clip, or the estimated one inside the view."""
+    """The true flow of a clip, or the estimated one."""
     if truth.exists():
         return lambda index: PairFlow(*truth.flow_fwd(index))
-    return estimated_flow(frames, find_view(frames), estimator)
+    return lambda index: estimate_pair(frames[index], frames[index + 1], estimator)
 
 
 def _collect(scores: list[dict[str, float]], score: dict[str, float] | None) -> None:

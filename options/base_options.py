@@ -2,11 +2,13 @@
 
 from argparse import SUPPRESS, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from configargparse import ArgumentParser as PresetParser
 from configargparse import YAMLConfigFileParser
+
+from util.errors import USER_ERROR_CODE
 
 
 class Refuse(Action):
@@ -20,9 +22,16 @@ class Refuse(Action):
         parser.error(f"{option}: {self.why}")
 
 
+class OptionParser(PresetParser):
+    """Reads presets and the command line; an error is one line, not the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR_CODE, f"error: {message} (--help lists the options)\n")
+
+
 def new_parser(description: str) -> ArgumentParser:
-    """A parser that takes presets (YAML) and refuses abbreviated flags, which would change meaning as options are added."""
-    return PresetParser(
+    """A parser that takes presets (YAML) and refuses abbreviated flags, whose meaning would change with new options."""
+    return OptionParser(
         description=description,
         config_file_parser_class=YAMLConfigFileParser,
         formatter_class=ArgumentDefaultsHelpFormatter,

@@ -38,7 +38,7 @@ class TrainOptions:
         method.add_options(parser, is_train=True)
         self._check_preset_keys(parser, args, preset)
         # The YAML parser gives numbers back as text, and each option's type reads them.
-        opt = parser.parse_args(args, config_file_contents=yaml.safe_dump(preset) if preset else "")
+        opt = parser.parse_args(args, config_file_contents=yaml.safe_dump(preset))
         check_base_options(parser, opt)
         check_training_options(parser, opt)
         method.check_options(parser, opt)

@@ -1,8 +1,8 @@
 """Checkpoints on disk: ``<run>/<epoch>.pth`` with all a run needs to go on, ``<epoch>_net_*.pth`` with bare weights.
 
 A checkpoint is a dict of ``format``, ``model`` (the method's name), ``options``, ``networks`` (weights by network),
-``optimizers``, ``random``, ``streams`` (positions), ``iteration``, ``best``, ``references`` and ``versions``; all of it tensors
-and plain values, so that it loads with ``weights_only=True``. The bare weights are plain state dicts, as the published
+``optimizers``, ``random``, ``streams`` (positions), ``iteration``, ``best``, ``facts`` (what testing needs) and
+``versions``; all of it tensors and plain values, so that it loads with ``weights_only=True``. The bare weights are plain state dicts, as the published
 system writes them.
 """
 
@@ -71,7 +71,11 @@ def saved_epochs(folder: Path) -> list[str]:
 
 def versions() -> dict[str, str]:
     """What a result depends on beside the code."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": torchvision.__version__,
+    }
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The training step that all methods share: device, parallel wrapping, backward, optimiser steps, the guard, the state."""
+"""The training step that all methods share: device, parallel wrapping, backward, optimiser steps, guard and state."""
 
 import random
 from collections.abc import Iterator

@@ -13,6 +13,7 @@ from models.geometry.flow_estimators import FlowEstimator, create_flow_estimator
 __all__ = ["FlowEstimator", "create_flow_estimator", "forward_backward_mask", "inside_image", "pixel_grid", "warp"]
 
 PADDINGS = ("border", "zeros", "reflection")
+FAR = 1e4  # outside every image, in units of half an image
 
 
 def warp(x: Tensor, flow: Tensor, padding: str = "border") -> Tensor:
@@ -21,7 +22,8 @@ def warp(x: Tensor, flow: Tensor, padding: str = "border") -> Tensor:
         out(p) = x(p + flow(p)),    grid = (2 (p + flow) + 1) / size - 1
 
     The grid is that of ``align_corners=False``: -1 and 1 are the outer edges of the border pixels, half a pixel from
-    their centres. Zero flow returns ``x``. Positions and sampling are at least float32 whatever ``x`` is.
+    their centres. Zero flow returns ``x``. Positions and sampling are at least float32 whatever ``x`` is. A flow that
+    is not finite leads outside the image.
 
     Args:
         x: frame that is sampled, (B, C, H, W).
@@ -46,6 +48,7 @@ def warp(x: Tensor, flow: Tensor, padding: str = "border") -> Tensor:
     exact = torch.promote_types(x.dtype, torch.float32)  # float16 has no fractions of a pixel beyond 1024
     to_x, to_y = _target(flow.to(exact)).unbind(1)  # (B, H, W)
     grid = torch.stack(((2 * to_x + 1) / width - 1, (2 * to_y + 1) / height - 1), dim=-1)
+    grid = grid.nan_to_num(nan=-FAR).clamp(-FAR, FAR)  # grid_sample reads outside its memory at inf and nan
     sampled = F.grid_sample(x.to(exact), grid, mode="bilinear", padding_mode=padding, align_corners=False)
     return sampled.to(x.dtype)
 

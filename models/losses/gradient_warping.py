@@ -36,8 +36,7 @@ def masked_gradient_warping_loss(
     _check_shapes(depth_src, depth_tgt, flow, mask, image_src)
     exact = torch.promote_types(depth_src.dtype, torch.float32)  # differences of half precision would be all rounding
     counts = mask > 0
-    flow = torch.where(counts, flow.detach().to(exact), 0.0)
-    warped = warp(_gradients(depth_tgt.to(exact)), flow)
+    warped = warp(_gradients(depth_tgt.to(exact)), flow.detach())
     # Masked before the absolute value and the weights, since 0 * nan is nan, in the backward pass too.
     error = torch.where(counts, _gradients(depth_src.to(exact)) - warped, 0.0).abs()  # (B, 2, H, W)
     if image_src is not None:

@@ -1,0 +1,155 @@
+"""Where the frames of a test come from: a split, clips, a folder, one picture or a video; with the truth if there is one."""
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data.clip_truth import ClipTruth
+from data.clips import VIDEO_SUFFIXES, find_clips
+from data.depth_files import find_encoding, read_depth_mm
+from data.image_files import IMAGE_SUFFIXES, read_rgb
+from data.pairing import find_pairs
+from data.pairs_dataset import PairsDataset
+from evaluation.temporal import PairFlow
+from util.errors import UserError
+from util.intrinsics import Intrinsics, read_intrinsics
+from util.video_files import read_video_frames, video_info
+
+INTRINSICS_JSON = "intrinsics.json"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame to predict."""
+
+    name: str
+    rgb: np.ndarray  # (H, W, 3) in [0, 1]
+    gt_mm: np.ndarray | None = None  # (H, W), 0 where invalid
+    clip: str | None = None  # neighbours with the same clip follow each other
+    flow_to_next: PairFlow | None = None  # the true one, where it is known
+
+
+@dataclass
+class Source:
+    """Frames in order. ``what`` names the results; ``count`` is None for a video that does not say its length."""
+
+    what: str
+    frames: Callable[[], Iterator[Frame]]
+    count: int | None
+    relative: bool = False  # the truth has no unit: only aligned scores mean something
+    intrinsics: Intrinsics | None = None
+    fps: float | None = None  # of a video
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+def open_source(opt: Namespace) -> Source:
+    """The source that ``--input`` (with ``--truth``) or ``--phase`` names.
+
+    Raises:
+        FileNotFoundError, UserError: it is not there, empty, or of no known kind.
+    """
+    if opt.input is None:
+        is_video = opt.phase.startswith("video_")
+        return clips_source(opt.dataroot, opt.phase) if is_video else split_source(opt)
+    if opt.input.is_dir():
+        return folder_source(opt.input, opt.truth, opt.depth_format, opt.temporal)
+    if opt.input.suffix.lower() in VIDEO_SUFFIXES:
+        return video_source(opt.input)
+    if opt.input.suffix.lower() in IMAGE_SUFFIXES:
+        return picture_source(opt.input, opt.truth, opt.depth_format)
+    known = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+    raise UserError(f"--input {opt.input} is neither a folder, a picture nor a video (known: {known})")
+
+
+def split_source(opt: Namespace) -> Source:
+    """A split of pairs, ``<phase>_A`` and ``<phase>_B``."""
+    dataset = PairsDataset.from_options(opt, opt.phase)
+
+    def frames() -> Iterator[Frame]:
+        for index in range(len(dataset)):
+            name, rgb, gt_mm = dataset.raw(index)
+            yield Frame(name, rgb, gt_mm, clip=opt.phase if opt.temporal else None)
+
+    relative = find_encoding(dataset.pairs[0][1], opt.depth_format, bits=8).relative
+    return Source(opt.phase, frames, len(dataset), relative, _intrinsics(opt.dataroot))
+
+
+def clips_source(dataroot: Path, split: str) -> Source:
+    """The clips of a split, with the truth for judging where the set has it."""
+    clips = find_clips(dataroot / split)
+
+    def frames() -> Iterator[Frame]:
+        for clip in clips:
+            truth = ClipTruth(dataroot, split, clip)
+            for index, rgb in enumerate(clip.read(0, len(clip))):
+                name = f"{clip.name}/{clip.files[0 if clip.side_by_side else index].stem}"
+                gt_mm, flow = None, None
+                if truth.exists():
+                    gt_mm = truth.depth_mm(index)
+                    flow = PairFlow(*truth.flow_fwd(index)) if index + 1 < len(clip) else None
+                yield Frame(name, rgb, gt_mm, clip.name, flow)
+
+    return Source(split, frames, sum(map(len, clips)), intrinsics=_intrinsics(clips[0].files[0].parent))
+
+
+def folder_source(folder: Path, truth: Path | None, depth_format: str, temporal: bool) -> Source:
+    """A folder of frames; depth maps beside them (by the name rules) or in ``truth`` are the truth."""
+    pairing = find_pairs(folder, truth or folder)
+    truth_of = dict(pairing.pairs)
+    files = sorted([*truth_of, *pairing.frames_alone])
+    if not files:
+        raise FileNotFoundError(f"no frames in {folder} (looked for {', '.join(IMAGE_SUFFIXES)})")
+    if truth is not None and not truth_of:
+        raise UserError(
+            f"no depth map in {truth} belongs to a frame in {folder}; they pair by name, e.g. the same stem"
+        )
+
+    def frames() -> Iterator[Frame]:
+        for file in files:
+            yield _frame(file, truth_of.get(file), depth_format, clip=folder.name if temporal else None)
+
+    relative = bool(truth_of) and find_encoding(truth_of[min(truth_of)], depth_format, bits=8).relative
+    facts = {"frames without truth": str(len(pairing.frames_alone))} if truth_of and pairing.frames_alone else {}
+    return Source(folder.resolve().name, frames, len(files), relative, _intrinsics(folder), facts=facts)
+
+
+def picture_source(file: Path, truth: Path | None, depth_format: str) -> Source:
+    """One frame; ``truth`` may be its depth map or the folder of it."""
+    folder = truth or file.parent
+    depth = truth if truth is not None and truth.is_file() else dict(find_pairs(file.parent, folder).pairs).get(file)
+    relative = depth is not None and find_encoding(depth, depth_format, bits=8).relative
+    return Source(
+        file.stem, lambda: iter([_frame(file, depth, depth_format, None)]), 1, relative, _intrinsics(file.parent)
+    )
+
+
+def video_source(file: Path) -> Source:
+    """The frames of a video file."""
+    info = video_info(file)
+
+    def frames() -> Iterator[Frame]:
+        for index, rgb in enumerate(read_video_frames(file)):
+            yield Frame(f"{index:06d}", rgb.astype(np.float32) / 255.0, clip=file.stem)
+
+    return Source(file.stem, frames, info.num_frames, intrinsics=_intrinsics(file.parent), fps=info.fps)
+
+
+def _frame(file: Path, depth: Path | None, depth_format: str, clip: str | None) -> Frame:
+    rgb = read_rgb(file)
+    gt_mm = None if depth is None else read_depth_mm(depth, depth_format)
+    if gt_mm is not None and gt_mm.shape != rgb.shape[:2]:
+        raise UserError(
+            f"{file} is {rgb.shape[0]}x{rgb.shape[1]} pixels, its depth map {depth} {gt_mm.shape[0]}x{gt_mm.shape[1]}"
+        )
+    return Frame(file.stem, rgb, gt_mm, clip)
+
+
+def _intrinsics(folder: Path) -> Intrinsics | None:
+    """The pinhole beside the frames; another camera model counts as none, and --save_ply says what it needs."""
+    try:
+        return read_intrinsics(folder / INTRINSICS_JSON)
+    except UserError:
+        return None

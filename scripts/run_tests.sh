@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# All tests, in the same environment as training. Arguments go to pytest.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+use_environment requirements.txt requirements-test.txt
+
+"$PYTHON" -m ruff check .
+"$PYTHON" -m ruff format --check --quiet .
+exec "$PYTHON" -m pytest "$@"

@@ -1,0 +1,54 @@
+"""Test a trained method (depth maps, scores, a gallery): ``python test.py --name phantom``; ``--help`` lists the options."""
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+import torch
+
+from data.transforms import Preprocessing
+from evaluation.predictor import Predictor
+from evaluation.scores import References
+from evaluation.sources import open_source
+from evaluation.tester import Tester
+from models import create_model
+from options.test_options import TestOptions
+from util.checkpoint import load_checkpoint
+from util.errors import run_cli
+from util.run_state import load_pretrained
+from util.tables import format_table
+
+
+def main() -> None:
+    opt = TestOptions().parse()
+    source = open_source(opt)
+    device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
+    method = create_model(opt)
+    load_pretrained(method, opt.checkpoint_file)
+    predictor = Predictor(method.to(device), Preprocessing.from_options(opt), device)
+    folder = opt.results_dir / opt.name / f"{source.what}_{opt.which_epoch}"
+    metrics = Tester(opt, source, predictor, saved_references(opt)).run(folder)
+    sys.stdout.write(f"\n{summary(metrics)}\n\ndepth maps  {folder}/depth/\ngallery     {folder}/index.html\n")
+
+
+def saved_references(opt: Namespace) -> References | None:
+    """What the references learned from the training pairs, if the checkpoint knows it."""
+    if opt.checkpoint_file.stem.endswith("_net_G"):
+        return None
+    facts = load_checkpoint(opt.checkpoint_file)["facts"]
+    return References(**facts["references"]) if "references" in facts else None
+
+
+def summary(metrics: dict[str, Any]) -> str:
+    """Scores as tables for the terminal."""
+    parts = [f"{metrics['frames']} frames, {metrics['scored']} with a truth to score"]
+    parts += [f"{title}\n{format_table(rows)}" for title, rows in metrics["tables"].items()]
+    if metrics["temporal"]:
+        parts.append(f"Consistency over time\n{format_table({'ours': metrics['temporal']})}")
+    if metrics["simcol3d"]:
+        parts.append(f"SimCol3D protocol\n{format_table({'ours': metrics['simcol3d']})}")
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    run_cli(main)
