@@ -1,4 +1,4 @@
-"""Test a trained method (depth maps, scores, a gallery): ``python test.py --name phantom``; ``--help`` lists the options."""
+"""Test a method (depth maps, scores, a gallery): ``python test.py --name phantom``; ``--help`` lists the options."""
 
 import sys
 from argparse import Namespace

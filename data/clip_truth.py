@@ -1,8 +1,8 @@
 """What only judging may see of a clip: true depth, flow with visibility and poses, as the phantom writes them.
 
 ``<dataroot>/truth/<split>/<clip>/`` holds ``depth/NNNNNN.png`` (with ``depth.json``), ``flow_fwd/NNNNNN.png`` (frame t
-to t + 1, called as frame t) and ``flow_bwd/NNNNNN.png`` (t to t - 1, called as frame t) in KITTI's encoding, 16-bit RGB:
-(u, v) = (value - 2^15) / 64 px, third channel 1 where the other frame sees the point; and ``poses.json``.
+to t + 1, called as frame t) and ``flow_bwd/NNNNNN.png`` (t to t - 1, called as frame t) in KITTI's encoding, 16-bit
+RGB: (u, v) = (value - 2^15) / 64 px, third channel 1 where the other frame sees the point; and ``poses.json``.
 """
 
 from pathlib import Path

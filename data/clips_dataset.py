@@ -85,7 +85,7 @@ class ClipsDataset(BaseDataset):
 
 
 def flow_method(opt: Namespace) -> str:
-    """``--flow auto`` resolved: RAFT on a GPU or with weights at hand, else DIS; on a CPU, RAFT takes seconds a pair."""
+    """What ``--flow auto`` means: RAFT on a GPU or with weights at hand, else DIS (RAFT is slow on a CPU)."""
     if opt.flow != "auto":
         return opt.flow
     return "raft_large" if opt.gpu_ids or opt.flow_weights else "dis"

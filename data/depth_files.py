@@ -93,9 +93,10 @@ def find_encoding(path: Path, depth_format: str, bits: int | None = None) -> Dep
         return DepthEncoding(1.0)
     if bits == 8:
         return ENCODINGS["ucl8"]
+    fitting = " or ".join(name for name, known in ENCODINGS.items() if known.bits == bits)
     raise UserError(
-        f"{path} has {bits} bits and no {DEPTH_JSON} beside it, so its unit is unknown; say --depth_format "
-        f"{' or '.join(name for name, known in ENCODINGS.items() if known.bits == 16)}, or write a {DEPTH_JSON} with mm_per_unit"
+        f"{path} has {bits} bits and no {DEPTH_JSON} beside it, so its unit is unknown; say --depth_format {fitting}, "
+        f"or write a {DEPTH_JSON} with mm_per_unit"
     )
 
 

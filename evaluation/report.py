@@ -32,7 +32,7 @@ def make_report(predictor: Predictor, opt: Namespace, references: References, ru
 
     Returns:
         ``test`` and its aligned variants: {``ours``, ``constant``, ``brightness``: {metric: value}}; ``video``:
-        temporal scores and depth scores; ``video_references``, ``video_truth``; and ``run``. Splits that are missing are None.
+        temporal scores and depth scores; ``video_depth``, ``video_truth``; and ``run``. What the set lacks is None.
     """
     report: dict[str, Any] = {"test": None, "video": None, **run, "versions": versions()}
     if (opt.dataroot / "test_A").is_dir():

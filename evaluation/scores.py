@@ -22,7 +22,7 @@ Scores = dict[str, dict[str, dict[str, float]]]  # method, alignment, metric
 
 @dataclass(frozen=True)
 class References:
-    """What the references learned from the training pairs: a mean depth, and the k of depth = k / sqrt(intensity) [mm]."""
+    """What the references learned from training pairs: a mean depth, and the k of depth = k / sqrt(intensity) [mm]."""
 
     constant_mm: float
     brightness_k_mm: float

@@ -1,4 +1,4 @@
-"""Where the frames of a test come from: a split, clips, a folder, one picture or a video; with the truth if there is one."""
+"""Where the frames of a test come from: a split, clips, a folder, a picture or a video, with truth or without."""
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator

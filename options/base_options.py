@@ -73,7 +73,7 @@ def check_base_options(parser: ArgumentParser, opt: Namespace) -> None:
 
 
 def resolve_gpu_ids(parser: ArgumentParser, text: str) -> list[int]:
-    """``"0,1"`` -> ``[0, 1]``; ``"-1"`` -> ``[]`` (CPU). Without CUDA everything falls back to the CPU, with one line."""
+    """``"0,1"`` -> ``[0, 1]``; ``"-1"`` -> ``[]`` (CPU). Without CUDA it is the CPU, and one line says so."""
     try:
         gpu_ids = [int(part) for part in str(text).split(",")]
     except ValueError:

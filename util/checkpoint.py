@@ -2,8 +2,8 @@
 
 A checkpoint is a dict of ``format``, ``model`` (the method's name), ``options``, ``networks`` (weights by network),
 ``optimizers``, ``random``, ``streams`` (positions), ``iteration``, ``best``, ``facts`` (what testing needs) and
-``versions``; all of it tensors and plain values, so that it loads with ``weights_only=True``. The bare weights are plain state dicts, as the published
-system writes them.
+``versions``; all of it tensors and plain values, so that it loads with ``weights_only=True``. The bare weights are
+plain state dicts, as the published system writes them.
 """
 
 import platform

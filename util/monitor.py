@@ -1,5 +1,6 @@
 """What a training shows while it runs: the bar with its ETA, the log, tensorboard and the page of pictures."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -86,8 +87,11 @@ class TrainingMonitor:
             self._log_pictures(progress, engine.method.visuals(engine.to_device(batch)))
 
     def scores(self, group: str, values: Mapping[str, float], step: int) -> None:
-        """Curves of scores in tensorboard, as ``<group>/<metric>``."""
+        """Curves of scores in tensorboard, as ``<group>/<metric>``, and a line in the log and on the terminal."""
         self.log.scalars({f"{group}/{metric}": value for metric, value in values.items()}, step)
+        line = f"{group} at iteration {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.log.note(line)
+        self.bar.write(line, file=sys.stderr)
 
     def _begin_interval(self) -> None:
         self._began, self._data_s, self._interval = time.perf_counter(), 0.0, 0

@@ -91,6 +91,10 @@ class RunLog:
         """Add a text, which TensorBoard shows as Markdown."""
         self._to_tensorboard("add_text", name, markdown, step)
 
+    def note(self, line: str) -> None:
+        """Add a line to ``loss_log.txt`` alone."""
+        self._write_line(line)
+
     def flush(self) -> None:
         """Bring everything so far to the disk."""
         self._file.flush()

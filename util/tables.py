@@ -50,7 +50,8 @@ METRIC_STYLES = {
     "l1_cm": MetricStyle("L1", "cm", ".4f", better="lower"),  # 4 digits: the published scores are given so
     "rmse_cm": MetricStyle("RMSE", "cm", ".4f", better="lower"),
     "median_rel_percent": MetricStyle("Median rel.", "%", ".2f", better="lower"),
-    "temporal_grad": MetricStyle("Temporal gradient", "mm", ".4f", better="lower"),
+    "temporal_grad": MetricStyle("Temporal gradient", "mm/px", ".4f", better="lower"),
+    "temporal_grad_rel": MetricStyle("Relative temporal gradient", better="lower"),
     "temporal_rel": MetricStyle("Temporal AbsRel", format=".4f", better="lower"),
 }
 
