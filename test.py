@@ -1,7 +1,6 @@
 """Test a method (depth maps, scores, a gallery): ``python test.py --name phantom``; ``--help`` lists the options."""
 
 import sys
-from argparse import Namespace
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from evaluation.sources import open_source
 from evaluation.tester import Tester
 from models import create_model
 from options.test_options import TestOptions
-from util.checkpoint import load_checkpoint
 from util.errors import run_cli
 from util.run_state import load_pretrained
 from util.tables import format_table
@@ -24,19 +22,12 @@ def main() -> None:
     source = open_source(opt)
     device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
     method = create_model(opt)
-    load_pretrained(method, opt.checkpoint_file)
+    facts = load_pretrained(method, opt.checkpoint_file)
+    references = References(**facts["references"]) if "references" in facts else None
     predictor = Predictor(method.to(device), Preprocessing.from_options(opt), device)
     folder = opt.results_dir / opt.name / f"{source.what}_{opt.which_epoch}"
-    metrics = Tester(opt, source, predictor, saved_references(opt)).run(folder)
+    metrics = Tester(opt, source, predictor, references).run(folder)
     sys.stdout.write(f"\n{summary(metrics)}\n\ndepth maps  {folder}/depth/\ngallery     {folder}/index.html\n")
-
-
-def saved_references(opt: Namespace) -> References | None:
-    """What the references learned from the training pairs, if the checkpoint knows it."""
-    if opt.checkpoint_file.stem.endswith("_net_G"):
-        return None
-    facts = load_checkpoint(opt.checkpoint_file)["facts"]
-    return References(**facts["references"]) if "references" in facts else None
 
 
 def summary(metrics: dict[str, Any]) -> str:

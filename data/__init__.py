@@ -35,6 +35,18 @@ def add_options(parser: ArgumentParser, is_train: bool) -> None:
         declare(parser, is_train)
 
 
+def check_options(parser: ArgumentParser, opt: Namespace) -> None:
+    """Contradictions end here, before any data is touched."""
+    for name in ("batch_size", "video_batch_size", "max_dataset_size", "load_size", "fine_size", "frame_step"):
+        value = getattr(opt, name, None)
+        if value is not None and value < 1:
+            parser.error(f"--{name} {value}: must be at least 1")
+    if opt.num_workers < 0:
+        parser.error(f"--num_workers {opt.num_workers}: must not be negative (0: load in the main process)")
+    if opt.resize_or_crop == "resize_and_crop" and opt.fine_size > opt.load_size:
+        parser.error(f"--fine_size {opt.fine_size} cannot be cut out of frames of --load_size {opt.load_size}")
+
+
 def create_streams(opt: Namespace) -> StreamMixer:
     """The streams that the method of ``opt`` learns from (``opt.streams``), mixed.
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import VIDEO_SUFFIXES, Clip, find_clips
+from data.clips import Clip, find_clips, list_clips
+from data.clips_dataset import read_clip_intrinsics
 from data.depth_files import read_depth_mm
 from data.image_files import list_images, read_rgb
 from data.pairing import Pairing, find_pairs
@@ -128,13 +129,11 @@ def check_pair(frame: Path, depth: Path, depth_format: str, summary: Summary, re
 def check_clips(root: Path, report: Callable[[str], object]) -> Summary:
     """One split of clips."""
     summary = Summary(root.name, unit="frames")
-    for video in (path for path in sorted(root.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES):
-        report(f"{video} is a film; cut it into frames with python -m data.extract_frames")
     try:
-        clips = find_clips(root)
+        find_clips(root)
     except (UserError, OSError) as error:
         report(str(error))
-        return summary
+    clips = list_clips(root)
     summary.count = sum(map(len, clips))
     with progress_bar(summary.count, f"checking {root.name}", "frames") as bar:
         for clip in clips:
@@ -146,7 +145,7 @@ def check_clips(root: Path, report: Callable[[str], object]) -> Summary:
 def check_clip(clip: Clip, summary: Summary, report: Callable[[str], object]) -> None:
     """One clip: readable frames of one size, enough of them."""
     sizes = set()
-    for index in range(len(clip)):
+    for index in range(1 if clip.side_by_side else len(clip)):
         try:
             picture = clip.read(index, 1)[0]
         except (UserError, OSError) as error:
@@ -155,9 +154,13 @@ def check_clip(clip: Clip, summary: Summary, report: Callable[[str], object]) ->
         summary.add_size(picture)
         sizes.add(picture.shape[:2])
     if len(sizes) > 1:
-        report(f"the frames of clip {clip.files[0].parent} differ in size: {sorted(sizes)}")
+        report(f"the frames of clip {clip.place} differ in size: {', '.join(f'{h}x{w}' for h, w in sorted(sizes))}")
     if len(clip) < MIN_CLIP_LENGTH:
-        report(f"clip {clip.files[0].parent} has {len(clip)} frame, at least {MIN_CLIP_LENGTH} are needed")
+        report(f"clip {clip.place} has {len(clip)} frame, at least {MIN_CLIP_LENGTH} are needed")
+    try:
+        read_clip_intrinsics(clip)
+    except (UserError, OSError) as error:
+        report(str(error))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Clips of video on disk: folders of frames, or files with two frames side by side."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from util.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".wmv")
 FRAMES_SIDE_BY_SIDE = 2
+MIN_ASPECT = 0.9  # width / height of each of two frames side by side; half of a single 16:9 frame has 0.89
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Clip:
     def __len__(self) -> int:
         return FRAMES_SIDE_BY_SIDE if self.side_by_side else len(self.files)
 
+    @property
+    def place(self) -> Path:
+        """The folder of the frames, or the side-by-side file."""
+        return self.files[0] if self.side_by_side else self.files[0].parent
+
     def read(self, start: int, count: int, step: int = 1) -> list[np.ndarray]:
         """Frames ``start``, ``start + step``, ... as RGB in [0, 1] (H, W, 3)."""
         if self.side_by_side:
@@ -32,16 +39,14 @@ class Clip:
         picked = [frames[index] for index in range(start, start + count * step, step)]
         sizes = {frame.shape for frame in picked}
         if len(sizes) > 1:
-            raise UserError(
-                f"the frames of clip {self.name} ({self.files[start].parent}) differ in size: {sorted(sizes)}"
-            )
+            raise UserError(f"the frames of clip {self.place} differ in size: {sorted(sizes)}")
         return picked
 
 
 def split_side_by_side(path: Path, rgb: np.ndarray) -> list[np.ndarray]:
     """Cut (H, 2 W, 3) into two frames, left first, as the published data set stores them."""
     width = rgb.shape[1] // FRAMES_SIDE_BY_SIDE
-    if rgb.shape[1] % FRAMES_SIDE_BY_SIDE or width < rgb.shape[0] // 2:
+    if rgb.shape[1] % FRAMES_SIDE_BY_SIDE or width < MIN_ASPECT * rgb.shape[0]:
         raise UserError(
             f"{path} ({rgb.shape[0]}x{rgb.shape[1]} pixels) does not hold two frames side by side; "
             "single frames belong in one folder per clip"
@@ -54,20 +59,28 @@ def find_clips(root: Path) -> list[Clip]:
 
     Raises:
         FileNotFoundError: no such folder, or nothing in it.
-        UserError: video files that were not cut into frames yet.
+        UserError: video files that were not cut into frames yet, or two clips of one name.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root} with clips (a folder of frames each)")
-    videos = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
+    videos = list_images(root, VIDEO_SUFFIXES)
     if videos:
         raise UserError(
-            f"{root} holds videos ({', '.join(videos[:3])}); cut them into frames first: "
-            f"python -m data.extract_frames {root}/{videos[0]} --out {root}"
+            f"{root} holds videos ({', '.join(video.name for video in videos[:3])}); cut them into frames and move "
+            f"them away: python -m data.extract_frames {videos[0]} --out {root}"
         )
+    clips = list_clips(root)
+    if not clips:
+        raise FileNotFoundError(f"no clips in {root}: expected a folder of frames each, or side-by-side pictures")
+    twice = [name for name, count in Counter(clip.name for clip in clips).items() if count > 1]
+    if twice:
+        raise UserError(f"{root} has more than one clip called {', '.join(twice)}; rename them, flow is kept by name")
+    return clips
+
+
+def list_clips(root: Path) -> list[Clip]:
+    """All clips in a folder, whatever else is there."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     clips = [Clip(folder.name, tuple(list_images(folder))) for folder in folders]
     clips += [Clip(path.stem, (path,), side_by_side=True) for path in list_images(root)]
-    clips = [clip for clip in clips if clip.files]
-    if not clips:
-        raise FileNotFoundError(f"no clips in {root}: expected a folder of frames each, or side-by-side pictures")
-    return clips
+    return [clip for clip in clips if clip.files]

@@ -1,5 +1,6 @@
 """Short clips of video without truth, with the optical flow between their frames."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from data.base_dataset import BaseDataset, Sample, to_image_tensor
 from data.clips import Clip, find_clips
 from data.flow_cache import FlowCache
 from data.transforms import Preprocessing
-from models.geometry.flow import create_flow_estimator
+from models.geometry.flow import FlowEstimator, create_flow_estimator
 from util.errors import UserError
-from util.intrinsics import read_intrinsics
+from util.intrinsics import Intrinsics, read_intrinsics, scale_intrinsics
 
 FLOW_METHODS = ("auto", "raft_large", "raft_small", "dis")
 
@@ -44,15 +45,15 @@ class ClipsDataset(BaseDataset):
     def from_options(cls, opt: Namespace) -> "ClipsDataset":
         """The clips of ``opt.phase``; fills the flow cache first, on the first GPU if there is one."""
         root = opt.video_root or opt.dataroot / f"video_{opt.phase}"
-        name = flow_method(opt)
+        estimator = make_flow_estimator(opt)
         preprocessing = Preprocessing.from_options(opt)
-        kind = f"{name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}"
+        kind = f"{estimator.name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}"
         cache = FlowCache(
             (opt.flow_cache or root.parent / "flow_cache") / root.name / kind, preprocessing, opt.frame_step
         )
         clips = find_clips(root)
         device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
-        cache.fill(clips, lambda: create_flow_estimator(name, opt.flow_weights), device)
+        cache.fill(clips, estimator, device)
         return cls(clips, preprocessing, cache, opt.clip_length, opt.frame_step)
 
     def __init__(
@@ -69,7 +70,7 @@ class ClipsDataset(BaseDataset):
                 f"no clip has {(length - 1) * step + 1} frames (the longest of {len(clips)} has {longest}); "
                 "use a smaller --clip_length or --frame_step"
             )
-        self.intrinsics = [read_intrinsics(path) if path.is_file() else None for path in map(_intrinsics_path, clips)]
+        self.intrinsics = [read_clip_intrinsics(clip) for clip in clips]
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -79,17 +80,33 @@ class ClipsDataset(BaseDataset):
         frames = self.clips[which].read(start, self.length, self.step)
         sample = {"frames": torch.stack([to_image_tensor(frame) for frame in frames])}
         if all(self.intrinsics):
-            sample["intrinsics"] = torch.from_numpy(self.intrinsics[which].K).float()
+            K, of_size = self.intrinsics[which]
+            sample["intrinsics"] = torch.from_numpy(scale_intrinsics(K, of_size, frames[0].shape[:2])).float()
         sample = self.preprocessing.resize(sample) | self.flow_cache.read(self.clips[which], start, self.length - 1)
         return sample if rng is None else self.preprocessing.augment(sample, rng)
 
 
-def flow_method(opt: Namespace) -> str:
-    """What ``--flow auto`` means: RAFT on a GPU or with weights at hand, else DIS (RAFT is slow on a CPU)."""
+def make_flow_estimator(opt: Namespace) -> FlowEstimator:
+    """The estimator that ``--flow`` names; ``auto`` is RAFT on a GPU or with weights at hand, else DIS.
+
+    On a GPU whose machine cannot download RAFT's weights, ``auto`` falls back to DIS and says so.
+
+    Raises:
+        UserError: the weights do not fit, or cannot be downloaded for an estimator that was asked for.
+    """
     if opt.flow != "auto":
-        return opt.flow
-    return "raft_large" if opt.gpu_ids or opt.flow_weights else "dis"
+        return create_flow_estimator(opt.flow, opt.flow_weights)
+    if opt.flow_weights or opt.gpu_ids:
+        try:
+            return create_flow_estimator("raft_large", opt.flow_weights)
+        except UserError as error:
+            if opt.flow_weights:
+                raise
+            sys.stderr.write(f"{error}; going on with --flow dis\n")
+    return create_flow_estimator("dis")
 
 
-def _intrinsics_path(clip: Clip) -> Path:
-    return clip.files[0].parent / "intrinsics.json"
+def read_clip_intrinsics(clip: Clip) -> Intrinsics | None:
+    """The ``intrinsics.json`` beside the frames, if there is one."""
+    path = clip.files[0].parent / "intrinsics.json"
+    return read_intrinsics(path) if path.is_file() else None

@@ -14,6 +14,7 @@ and ``relative`` (true: brighter is farther, but scale and offset are unknown, s
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ DEPTH_JSON = "depth.json"
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 MM_PER_UNIT = 1 / 256  # this project's own 16-bit files: 0 to 255.996 mm in steps of 4 micrometres
 MAX_UINT16 = 65535
+MARKS = ("invalid", "invalid_max", "saturated")  # fields of a depth.json that mark stored values
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def read_depth_mm(path: Path, depth_format: str = "auto") -> np.ndarray:
     Raises:
         UserError: unreadable, coloured, of the wrong width, or of unknown encoding; says which file and what to do.
     """
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return DepthEncoding(1.0).decode(_read_array(path))
     stored = _one_channel(path, read_picture(path))
     encoding = find_encoding(path, depth_format, bits=stored.dtype.itemsize * 8)
@@ -89,7 +91,7 @@ def find_encoding(path: Path, depth_format: str, bits: int | None = None) -> Dep
     beside = path.parent / DEPTH_JSON
     if beside.is_file():
         return read_encoding(beside)
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return DepthEncoding(1.0)
     if bits == 8:
         return ENCODINGS["ucl8"]
@@ -104,18 +106,19 @@ def read_encoding(path: Path) -> DepthEncoding:
     """The encoding that a ``depth.json`` describes."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return DepthEncoding(
+        encoding = DepthEncoding(
             mm_per_unit=float(fields["mm_per_unit"]),
-            invalid=fields.get("invalid", 0),
-            invalid_max=fields.get("invalid_max"),
-            saturated=fields.get("saturated"),
             relative=bool(fields.get("relative", False)),
+            **{name: float(fields[name]) for name in MARKS if fields.get(name) is not None},
         )
     except FileNotFoundError:
         names = ", ".join(ENCODINGS)
         raise UserError(f"--depth_format {path} is neither a known encoding (auto, {names}) nor a file") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe depth files ({error!r}); it needs a number mm_per_unit") from None
+    if not 0 < encoding.mm_per_unit < math.inf:
+        raise UserError(f"{path}: mm_per_unit must be a positive number, got {encoding.mm_per_unit}")
+    return encoding
 
 
 def write_depth(path: Path, depth_mm: np.ndarray, mm_per_unit: float = MM_PER_UNIT) -> None:
@@ -135,8 +138,10 @@ def write_depth_json(folder: Path, mm_per_unit: float = MM_PER_UNIT, **facts: An
 def _read_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise UserError(f"{path} is no array of numbers ({error})") from None
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path} is an archive of several arrays (.npz); expected one array")
     array = array.squeeze()
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
         raise UserError(f"{path} holds {array.dtype} of shape {array.shape}; expected a float (H, W) depth map in mm")

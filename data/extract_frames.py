@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from data.image_files import write_picture
-from data.view_mask import bounding_box, find_view
+from data.view_mask import bounding_box, find_view, largest_part
 from util.errors import UserError, run_cli
 from util.progress import progress_bar
 from util.video_files import read_video_frames, video_info
 
-VIEW_FRAMES = 50  # frames that the border is found in, spread over the film's beginning
+VIEW_FRAMES, VIEW_EVERY = 50, 10  # the border is found in every 10th of the first 500 frames
 INSCRIBED_STEPS = 64  # steps in which the cropped box is shrunk towards the view's centre
 
 
@@ -32,6 +32,8 @@ def main(args: list[str] | None = None) -> None:
     opt = parser.parse_args(args)
     if opt.every < 1 or (opt.max_frames is not None and opt.max_frames < 1):
         parser.error("--every and --max_frames must be at least 1")
+    if len({video.stem for video in opt.videos}) < len(opt.videos):
+        parser.error("two films have the same name, and each becomes a folder of its name: extract them separately")
     for video in opt.videos:
         folder = opt.out / video.stem
         if folder.is_dir():
@@ -71,20 +73,26 @@ def extract_frames(
 
 def crop_box(video: Path) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of the largest box of the view's shape that holds no border."""
-    view = find_view(frame.astype(np.float32) / 255.0 for frame in islice(read_video_frames(video), VIEW_FRAMES))
+    frames = islice(read_video_frames(video), 0, VIEW_FRAMES * VIEW_EVERY, VIEW_EVERY)
+    view = find_view(frame.astype(np.float32) / 255.0 for frame in frames)
     if not view.any():
-        raise UserError(f"{video} is black in its first {VIEW_FRAMES} frames; --no_crop keeps them as they are")
-    return inscribed_box(view)
+        raise UserError(f"{video} is black in its beginning; --no_crop keeps the frames as they are")
+    return inscribed_box(largest_part(view))
 
 
 def inscribed_box(view: np.ndarray) -> tuple[int, int, int, int]:
-    """The view's bounding box, shrunk evenly towards its centre until no pixel of the border is left in it."""
+    """The view's bounding box, shrunk evenly towards its centre until no pixel of the border is left in it.
+
+    Raises:
+        UserError: the centre itself is border.
+    """
     top, bottom, left, right = bounding_box(view)
     for step in range(INSCRIBED_STEPS):
         dy, dx = (round((end - start) / 2 * step / INSCRIBED_STEPS) for start, end in ((top, bottom), (left, right)))
-        if view[top + dy : bottom - dy, left + dx : right - dx].all():
+        box = view[top + dy : bottom - dy, left + dx : right - dx]
+        if box.size and box.all():
             return top + dy, bottom - dy, left + dx, right - dx
-    return top, bottom, left, right
+    raise UserError("the black border reaches into the centre of the view; --no_crop keeps the frames as they are")
 
 
 if __name__ == "__main__":

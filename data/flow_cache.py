@@ -7,7 +7,8 @@ ends lie in the view; and ``source.json``, written last: what the two were made 
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from data.clips import Clip
 from data.transforms import Preprocessing, resize_picture
 from data.view_mask import find_view
 from models.geometry.flow import FlowEstimator, forward_backward_mask, inside_image, warp
+from util.errors import UserError
 from util.files import atomic_path, write_text
 from util.progress import progress_bar
 
@@ -39,15 +41,19 @@ class FlowCache:
         self.preprocessing = preprocessing
         self.step = step
 
-    def fill(self, clips: Sequence[Clip], estimator: Callable[[], FlowEstimator], device: torch.device) -> None:
-        """Compute what is missing or was made from other files; shows progress when there is something to do."""
-        built = estimator()
-        missing = [clip for clip in clips if not self._is_current(clip, built.fingerprint)]
+    def fill(self, clips: Sequence[Clip], estimator: FlowEstimator, device: torch.device) -> None:
+        """Compute what is missing or was made from other files; shows progress when there is something to do.
+
+        Raises:
+            UserError: a frame cannot be read, or the frames of a clip differ in size.
+        """
+        usable = [clip for clip in clips if self.num_pairs(clip) > 0]
+        missing = [clip for clip in usable if not self._is_current(clip, estimator.fingerprint)]
         if not missing:
             return
-        with progress_bar(sum(self.num_pairs(clip) for clip in missing), f"flow ({built.name})", "pairs") as bar:
+        with progress_bar(sum(self.num_pairs(clip) for clip in missing), f"flow ({estimator.name})", "pairs") as bar:
             for clip in missing:
-                self._compute(clip, built, device, bar.update)
+                self._compute(clip, estimator, device, bar.update)
 
     def num_pairs(self, clip: Clip) -> int:
         return max(0, len(clip) - self.step)
@@ -67,10 +73,12 @@ class FlowCache:
         return self.folder / clip.name
 
     def _is_current(self, clip: Clip, fingerprint: str) -> bool:
+        folder = self._at(clip)
         try:
-            return json.loads((self._at(clip) / "source.json").read_text()) == self._source(clip, fingerprint)
+            source = json.loads((folder / "source.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
+        return source == self._source(clip, fingerprint) and (folder / "flow.npy").is_file()
 
     def _source(self, clip: Clip, fingerprint: str) -> dict[str, object]:
         """What the flow of a clip is made from; names and sizes stand for the frames' content."""
@@ -82,29 +90,48 @@ class FlowCache:
     def _compute(
         self, clip: Clip, estimator: FlowEstimator, device: torch.device, advance: Callable[[int], object]
     ) -> None:
-        frames = [self._frame(clip, index) for index in range(len(clip))]
-        view = torch.from_numpy(find_view(((frame + 1) / 2).permute(1, 2, 0).numpy() for frame in frames)).to(device)
-        flows, masks = [], []
-        for index in range(self.num_pairs(clip)):
-            src, tgt = ((frames[i][None].to(device) + 1) / 2 for i in (index, index + self.step))
-            flow = torch.cat([estimator(src, tgt), estimator(tgt, src)])  # (2, 2, H, W): forward, backward
-            flow = flow.half().float()  # the mask belongs to the flow as it is kept
-            flows.append(flow.half().cpu().numpy())
-            masks.append(pair_masks(flow, view).cpu().numpy())
-            advance(1)
-        self._write(clip, np.stack(flows), np.stack(masks), self._source(clip, estimator.fingerprint))
+        """Flow and masks of a clip, written pair by pair: a whole film would not fit into memory."""
+        source, folder = self._source(clip, estimator.fingerprint), self._at(clip)
+        view = find_view(frame.permute(1, 2, 0).numpy() for frame in self._frames(clip))
+        (folder / "source.json").unlink(missing_ok=True)
+        with atomic_path(folder / "flow.npy") as flow_path, atomic_path(folder / "mask.npy") as mask_path:
+            shape = (self.num_pairs(clip), 2, 2, *view.shape)
+            flows = np.lib.format.open_memmap(flow_path, "w+", np.float16, shape)
+            masks = np.lib.format.open_memmap(mask_path, "w+", np.bool_, (*shape[:2], 1, *view.shape))
+            for index, (src, tgt) in enumerate(pairs_of(self._frames(clip), self.step)):
+                flow = flow_both_ways(estimator, src[None].to(device), tgt[None].to(device)).half()
+                # The mask belongs to the flow as it is kept.
+                mask = pair_masks(flow.float(), torch.from_numpy(view).to(device))
+                flows[index], masks[index] = flow.cpu().numpy(), mask.cpu().numpy()
+                advance(1)
+            flows.flush(), masks.flush()
+        write_text(folder / "source.json", json.dumps(source) + "\n")
 
-    def _frame(self, clip: Clip, index: int) -> Tensor:
-        """(3, H, W) in [-1, 1], resized as in training."""
-        picture = to_image_tensor(clip.read(index, 1)[0])
-        return resize_picture(picture, self.preprocessing.size_of(*picture.shape[-2:]))
+    def _frames(self, clip: Clip) -> Iterator[Tensor]:
+        """The frames one by one, (3, H, W) in [0, 1], resized as in training."""
+        first = clip.read(0, 1)[0].shape
+        for index in range(len(clip)):
+            picture = to_image_tensor(clip.read(index, 1)[0])
+            if picture.shape[-2:] != first[:2]:
+                raise UserError(
+                    f"the frames of clip {clip.place} differ in size: the first is {first[0]}x{first[1]} pixels, "
+                    f"{clip.files[index].name} {picture.shape[-2]}x{picture.shape[-1]}"
+                )
+            yield (resize_picture(picture, self.preprocessing.size_of(*first[:2])) + 1) / 2
 
-    def _write(self, clip: Clip, flow: np.ndarray, mask: np.ndarray, source: dict[str, object]) -> None:
-        (self._at(clip) / "source.json").unlink(missing_ok=True)
-        for name, array in (("flow", flow), ("mask", mask)):
-            with atomic_path(self._at(clip) / f"{name}.npy") as temporary:
-                np.save(temporary, array)
-        write_text(self._at(clip) / "source.json", json.dumps(source) + "\n")
+
+def pairs_of(frames: Iterator[Tensor], step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each frame with the one ``step`` later; holds no more than is needed for that."""
+    window: deque[Tensor] = deque(maxlen=step + 1)
+    for frame in frames:
+        window.append(frame)
+        if len(window) == step + 1:
+            yield window[0], window[-1]
+
+
+def flow_both_ways(estimator: FlowEstimator, src: Tensor, tgt: Tensor) -> Tensor:
+    """Forward and backward flow [px] of one pair (1, 3, H, W) in [0, 1]: (2, 2, H, W)."""
+    return torch.cat([estimator(src, tgt), estimator(tgt, src)])
 
 
 def pair_masks(flow: Tensor, view: Tensor) -> Tensor:

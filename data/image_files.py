@@ -1,5 +1,6 @@
 """Reading and writing picture files: complete or an error, 8 or 16 bits, never a silent conversion."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -15,11 +16,16 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 TAIL_BYTES = 1024  # some cameras write a little after the end mark
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Picture files directly in ``folder``, sorted by name; hidden files are left out."""
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
+def list_images(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+    """Files directly in ``folder`` with one of ``suffixes``, in natural order; hidden files are left out."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
+    return sorted(found, key=natural_key)
+
+
+def natural_key(path: Path) -> tuple[list[tuple[str, int]], str]:
+    """Sorts names as people count: ``frame_2`` before ``frame_10``, for films cut without leading zeros."""
+    parts = re.findall(r"(\D*)(\d*)", path.stem)
+    return [(text, int(number or -1)) for text, number in parts], path.name
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -27,7 +33,7 @@ def read_picture(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: the file is empty, truncated or no picture.
+        UserError: the file is empty, damaged, truncated or no picture.
     """
     content = path.read_bytes()
     tail = content[-TAIL_BYTES:]
@@ -36,7 +42,10 @@ def read_picture(path: Path) -> np.ndarray:
     )
     if truncated:
         raise UserError(f"{path} is truncated ({len(content)} bytes, the end mark is missing); copy or render it again")
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    except cv2.error:  # a size beyond OpenCV's limit
+        picture = None
     if picture is None:
         raise UserError(f"{path} cannot be read as a picture ({len(content)} bytes); remove or replace it")
     return picture
@@ -62,12 +71,15 @@ def write_picture(path: Path, rgb: np.ndarray) -> None:
     """Write uint8 (H, W, 3) RGB, or uint8/uint16 (H, W) grey, whole or not at all.
 
     Raises:
+        UserError: the suffix is of no picture format.
         OSError: the file cannot be written (folder missing rights, disk full).
     """
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise UserError(f"{path} is no picture's name; pictures end in {', '.join(IMAGE_SUFFIXES)}")
     bgr = rgb[..., ::-1] if rgb.ndim == 3 else rgb
     written, content = cv2.imencode(path.suffix, np.ascontiguousarray(bgr))
     if not written:
-        raise UserError(f"OpenCV cannot write {path.suffix} files ({path})")
+        raise OSError(f"OpenCV could not encode {path}")
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.tobytes())
 

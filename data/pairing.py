@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.depth_files import DEPTH_SUFFIXES
-from data.image_files import IMAGE_SUFFIXES
+from data.image_files import list_images
 
 # What a frame's stem is called in its depth map's stem: (in the frame's name, in the depth's name, data set).
 NAME_RULES = (
@@ -34,8 +34,8 @@ def find_pairs(frames_dir: Path, depths_dir: Path) -> Pairing:
     suffix is taken (``.npy`` before ``.png``).
     """
     together = frames_dir.resolve() == depths_dir.resolve()
-    files = _files(frames_dir, IMAGE_SUFFIXES)
-    depths = _files(depths_dir, DEPTH_SUFFIXES)
+    files = list_images(frames_dir)
+    depths = list_images(depths_dir, DEPTH_SUFFIXES)
     if together:
         depths = [path for path in depths if is_depth_name(path.stem)]
         files = [path for path in files if not is_depth_name(path.stem)]
@@ -60,9 +60,3 @@ def depth_stems(frame_stem: str, same_stem: bool = True) -> list[str]:
 def is_depth_name(stem: str) -> bool:
     """Whether a stem is that of a depth map under one of the rules."""
     return any(of_depth in stem for _, of_depth in NAME_RULES)
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from data.base_dataset import BaseDataset, SampleKey
+from data.base_dataset import BaseDataset, Sample, SampleKey
 from util.errors import UserError
-from util.interrupt import ignore_interrupt
+from util.interrupt import leave_stopping_to_main
 
 Batch = dict[str, dict[str, Tensor]]
 
@@ -49,6 +49,29 @@ class EndlessBatches(Sampler):
         return int(np.random.SeedSequence([self.seed, pass_number, index]).generate_state(1)[0])
 
 
+class SamplesOrFault(Dataset):
+    """Hands a user's mistake over as a value: raised in a worker, it would arrive as the text of a traceback."""
+
+    def __init__(self, dataset: BaseDataset) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, keys: list[SampleKey]) -> list[Sample] | Exception:
+        try:
+            return [self.dataset[key] for key in keys]
+        except (UserError, OSError) as fault:
+            return fault
+
+    @staticmethod
+    def collate(samples: list[Sample] | Exception) -> dict[str, Tensor] | Exception:
+        if isinstance(samples, Exception):
+            return samples
+        sizes = {tuple(tensor.shape[-2:]) for sample in samples for tensor in list(sample.values())[:1]}
+        if len(sizes) > 1:
+            listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes))
+            return UserError(f"frames of one batch differ in size ({listed}); use --resize_or_crop resize")
+        return default_collate(samples)
+
+
 class Stream:
     """Endless batches of one dataset; workers start with the first batch that is asked for."""
 
@@ -72,9 +95,17 @@ class Stream:
         return self.consumed // self.batches_per_pass
 
     def next(self) -> dict[str, Tensor]:
+        """The next batch.
+
+        Raises:
+            UserError, OSError: a file cannot be read, in this process or in a worker.
+        """
         if self._iterator is None:
             self._iterator = iter(self._loader())
         batch = next(self._iterator)
+        if isinstance(batch, Exception):
+            self.seek(self.consumed)  # asked again, it tries the same batch again
+            raise batch
         self.consumed += 1
         return batch
 
@@ -86,10 +117,12 @@ class Stream:
     def _loader(self) -> DataLoader:
         keys = EndlessBatches(len(self.dataset), self.batch_size, self.seed, self.shuffle, self.consumed)
         return DataLoader(
-            self.dataset,
+            SamplesOrFault(self.dataset),
             batch_sampler=keys,
             num_workers=self.num_workers,
-            worker_init_fn=ignore_interrupt,
+            collate_fn=SamplesOrFault.collate,
+            worker_init_fn=leave_stopping_to_main,
+            generator=torch.Generator(),  # else each new iterator draws from the run's, and a resumed run has one more
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -35,6 +35,12 @@ def find_view(frames: Iterable[np.ndarray]) -> np.ndarray:
     return ~np.isin(labels, np.setdiff1d(edge, 0))
 
 
+def largest_part(view: np.ndarray) -> np.ndarray:
+    """The largest connected part of a view (H, W), without the texts and marks that recorders write beside it."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(view.astype(np.uint8))
+    return labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+
+
 def bounding_box(view: np.ndarray) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of the smallest box around a view (H, W); bottom and right are exclusive."""
     rows, columns = np.flatnonzero(view.any(axis=1)), np.flatnonzero(view.any(axis=0))

@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from data.base_dataset import to_image_tensor
 from data.transforms import Preprocessing, resize_picture
 from models.base_model import BaseModel
+from util.errors import UserError
 
 
 class Predictor:
@@ -26,13 +27,19 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Depth of RGB frames in [0, 1], (H, W, 3) each: float32 (H, W) in the method's unit."""
+        """Depth of RGB frames in [0, 1], (H, W, 3) each: float32 (H, W) in the method's unit.
+
+        Raises:
+            UserError: it is not finite, since the weights are spoiled.
+        """
         self.method.eval()
         pictures = [self._prepare(frame) for frame in frames]
         sizes = [picture.shape[-2:] for picture in pictures]
         if len(set(sizes)) > 1:  # frames of different sizes make no batch
             return [depth for frame in frames for depth in self([frame])]
         depths = self.method.predict(torch.stack(pictures).to(self.device)).float()
+        if not depths.isfinite().all():
+            raise UserError("the predicted depth is not finite: these weights are spoiled; take an earlier checkpoint")
         return [self._restore(depth, frame.shape[:2]) for depth, frame in zip(depths, frames, strict=True)]
 
     def _prepare(self, frame: np.ndarray) -> Tensor:

@@ -2,15 +2,14 @@
 
 import json
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.clips_dataset import flow_method
-from data.pairs_dataset import PairsDataset
+from data.clips_dataset import make_flow_estimator
 from evaluation.predictor import Predictor
-from evaluation.scores import References, Scores, score_pairs
+from evaluation.scores import References, Scores, find_split, score_pairs
 from evaluation.video import VideoScores, score_video
-from models.geometry.flow import create_flow_estimator
 from util.checkpoint import versions
 from util.files import write_text
 from util.tables import format_table
@@ -21,13 +20,15 @@ SHOWN_TEMPORAL = ("temporal_grad", "temporal_grad_rel", "temporal_rel")
 LABELS = {"ours": "ours", "constant": "constant depth (training mean)", "brightness": "brightness prior (1/sqrt I)"}
 
 
-def make_report(predictor: Predictor, opt: Namespace, references: References, run: dict[str, Any]) -> dict[str, Any]:
+def make_report(
+    predictor: Predictor, opt: Namespace, references: References | None, run: dict[str, Any]
+) -> dict[str, Any]:
     """Score the splits that the data set has.
 
     Args:
         predictor: the trained method.
         opt: options of the training.
-        references: fitted on its training pairs.
+        references: fitted on its training pairs, if it has any.
         run: facts of the run that go into the report (seconds, command, epoch, iterations).
 
     Returns:
@@ -35,8 +36,9 @@ def make_report(predictor: Predictor, opt: Namespace, references: References, ru
         temporal scores and depth scores; ``video_depth``, ``video_truth``; and ``run``. What the set lacks is None.
     """
     report: dict[str, Any] = {"test": None, "video": None, **run, "versions": versions()}
-    if (opt.dataroot / "test_A").is_dir():
-        board = score_pairs(predictor, PairsDataset.from_options(opt, "test"), references, "scores on test")
+    test_pairs = find_split(opt, "test")
+    if test_pairs is not None:
+        board = score_pairs(predictor, test_pairs, references, "scores on test")
         means = board.means()
         report |= {
             "test": _aligned(means, "none"),
@@ -45,8 +47,8 @@ def make_report(predictor: Predictor, opt: Namespace, references: References, ru
             "test_images": board.spread("ours", "none"),
         }
     if (opt.dataroot / "video_test").is_dir():
-        estimator = create_flow_estimator(flow_method(opt), opt.flow_weights)
-        report |= _video_report(score_video(predictor, opt.dataroot, "video_test", references, estimator))
+        build = partial(make_flow_estimator, opt)
+        report |= _video_report(score_video(predictor, opt.dataroot, "video_test", references, build))
     return report
 
 

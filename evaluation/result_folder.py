@@ -46,13 +46,22 @@ class ResultFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._video is not None:
-            self._video.__exit__(kind, error, traceback)
-        if kind is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.partial.rename(self.folder)
-        else:
+        try:
+            if self._video is not None:
+                self._video.__exit__(kind, error, traceback)
+            if kind is None:
+                self._replace()
+        finally:
             shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _replace(self) -> None:
+        """The earlier results go only when the new ones stand in their place."""
+        earlier = self.folder.with_name(f".{self.folder.name}.earlier")
+        shutil.rmtree(earlier, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(earlier)
+        self.partial.rename(self.folder)
+        shutil.rmtree(earlier, ignore_errors=True)
 
     def add_depth(self, name: str, depth_mm: np.ndarray, *, npy: bool) -> None:
         """``depth/<name>.png`` (16 bits), ``color/<name>.png`` with a bar in mm, and ``npy/<name>.npy`` if ``npy``."""
@@ -95,7 +104,7 @@ class ResultFolder:
 
     def finish(self, title: str, metrics: dict[str, Any], facts: dict[str, str], align: str) -> None:
         """``depth/depth.json``, ``metrics.json``, ``metrics.csv`` (a row an image) and ``index.html``."""
-        write_depth_json(self.partial / "depth", self.mm_per_unit, **facts)
+        write_depth_json(self.partial / "depth", self.mm_per_unit, alignment="none", **facts)
         write_text(self.partial / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         columns = metric_columns({row.name: row.metrics for row in self.rows})
         if columns:

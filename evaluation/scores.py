@@ -1,6 +1,7 @@
 """Scores of a split of pairs, beside those of two references that look at nothing or at brightness only."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +10,11 @@ import torch
 
 from data.pairs_dataset import PairsDataset
 from evaluation.predictor import Predictor
+from util.errors import UserError
 from util.metrics import ALIGNMENTS, depth_metrics, summarise
 from util.progress import progress_bar
 from util.references import brightness_depth, constant_depth, fit_brightness_scale, fit_constant
 
-METHODS = ("ours", "constant", "brightness")
 MAX_REFERENCE_PAIRS = 256  # the two numbers do not change with more
 PREDICT_BATCH = 8
 
@@ -44,19 +45,27 @@ class References:
 
 @dataclass
 class ScoreBoard:
-    """Scores of images, a row an image and method, under each alignment that has a meaning."""
+    """Scores of images, a row an image and method, under each alignment that has a meaning.
+
+    An image whose truth is invalid everywhere has no scores; ``unscored`` names it.
+    """
 
     alignments: Sequence[str] = ALIGNMENTS
     names: list[str] = field(default_factory=list)
+    unscored: list[str] = field(default_factory=list)
     rows: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
 
-    def add(self, name: str, depths: dict[str, np.ndarray], gt_mm: np.ndarray) -> None:
-        """Score the depth maps [mm] (H, W) of one image, by method, against its truth."""
+    def add(self, name: str, depths: dict[str, np.ndarray], gt_mm: np.ndarray) -> bool:
+        """Score the depth maps [mm] (H, W) of one image, by method, against its truth; False if that has no pixel."""
+        if not (gt_mm > 0).any():
+            self.unscored.append(name)
+            return False
         self.names.append(name)
         for method, depth in depths.items():
             by_alignment = self.rows.setdefault(method, {align: [] for align in self.alignments})
             for align in self.alignments:
                 by_alignment[align].append(depth_metrics(depth, gt_mm, align=align))
+        return True
 
     def means(self) -> Scores:
         """Mean over the images, by method, alignment and metric."""
@@ -74,14 +83,25 @@ class ScoreBoard:
         return self.rows[method][align or self.alignments[0]][index]
 
 
+def find_split(opt: Namespace, phase: str) -> PairsDataset | None:
+    """The pairs of a split, None where the data set has no such split."""
+    return PairsDataset.from_options(opt, phase) if (opt.dataroot / f"{phase}_A").is_dir() else None
+
+
 def score_pairs(predictor: Predictor, dataset: PairsDataset, references: References | None, what: str) -> ScoreBoard:
-    """Scores over a dataset, each image at the size of its truth; shows progress as ``what``."""
+    """Scores over a dataset, each image at the size of its truth; shows progress as ``what``.
+
+    Raises:
+        UserError: a file cannot be read, or no truth of the dataset has a valid pixel.
+    """
     board = ScoreBoard()
     with progress_bar(len(dataset), what, "images") as bar:
         for samples in batches(map(dataset.raw, range(len(dataset))), PREDICT_BATCH):
             for (name, rgb, gt_mm), depth in zip(samples, predictor([rgb for _, rgb, _ in samples]), strict=True):
                 board.add(name, {"ours": depth} | (references.predict(rgb) if references else {}), gt_mm)
             bar.update(len(samples))
+    if not board.names:
+        raise UserError(f"no depth map of {dataset.pairs[0][1].parent} has a valid pixel, so nothing can be scored")
     return board
 
 
@@ -95,11 +115,6 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
             batch = []
     if batch:
         yield batch
-
-
-def flatten(scores: Scores, label: Callable[[str, str], str]) -> dict[str, dict[str, float]]:
-    """One row a method and alignment, called ``label(method, alignment)``."""
-    return {label(method, align): row for method, rows in scores.items() for align, row in rows.items()}
 
 
 def _means(scores: list[dict[str, float]]) -> dict[str, float]:

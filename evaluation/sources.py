@@ -1,6 +1,7 @@
 """Where the frames of a test come from: a split, clips, a folder, a picture or a video, with truth or without."""
 
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,9 @@ from data.image_files import IMAGE_SUFFIXES, read_rgb
 from data.pairing import find_pairs
 from data.pairs_dataset import PairsDataset
 from evaluation.temporal import PairFlow
+from evaluation.video import clip_frames
 from util.errors import UserError
-from util.intrinsics import Intrinsics, read_intrinsics
 from util.video_files import read_video_frames, video_info
-
-INTRINSICS_JSON = "intrinsics.json"
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Source:
     what: str
     frames: Callable[[], Iterator[Frame]]
     count: int | None
+    folder: Path  # of the frames; the camera's intrinsics.json may be there
     relative: bool = False  # the truth has no unit: only aligned scores mean something
-    intrinsics: Intrinsics | None = None
     fps: float | None = None  # of a video
     facts: dict[str, str] = field(default_factory=dict)
 
@@ -57,6 +56,11 @@ def open_source(opt: Namespace) -> Source:
     if opt.input.is_dir():
         return folder_source(opt.input, opt.truth, opt.depth_format, opt.temporal)
     if opt.input.suffix.lower() in VIDEO_SUFFIXES:
+        if opt.truth is not None:
+            raise UserError(
+                f"--truth {opt.truth}: the depth of a video cannot be paired by name; cut it into frames first: "
+                f"python -m data.extract_frames {opt.input} --out FOLDER"
+            )
         return video_source(opt.input)
     if opt.input.suffix.lower() in IMAGE_SUFFIXES:
         return picture_source(opt.input, opt.truth, opt.depth_format)
@@ -74,7 +78,7 @@ def split_source(opt: Namespace) -> Source:
             yield Frame(name, rgb, gt_mm, clip=opt.phase if opt.temporal else None)
 
     relative = find_encoding(dataset.pairs[0][1], opt.depth_format, bits=8).relative
-    return Source(opt.phase, frames, len(dataset), relative, _intrinsics(opt.dataroot))
+    return Source(opt.phase, frames, len(dataset), opt.dataroot, relative)
 
 
 def clips_source(dataroot: Path, split: str) -> Source:
@@ -84,15 +88,15 @@ def clips_source(dataroot: Path, split: str) -> Source:
     def frames() -> Iterator[Frame]:
         for clip in clips:
             truth = ClipTruth(dataroot, split, clip)
-            for index, rgb in enumerate(clip.read(0, len(clip))):
-                name = f"{clip.name}/{clip.files[0 if clip.side_by_side else index].stem}"
+            for index, rgb in enumerate(clip_frames(clip)):
+                name = f"{clip.name}/{index if clip.side_by_side else clip.files[index].stem}"
                 gt_mm, flow = None, None
                 if truth.exists():
                     gt_mm = truth.depth_mm(index)
                     flow = PairFlow(*truth.flow_fwd(index)) if index + 1 < len(clip) else None
                 yield Frame(name, rgb, gt_mm, clip.name, flow)
 
-    return Source(split, frames, sum(map(len, clips)), intrinsics=_intrinsics(clips[0].files[0].parent))
+    return Source(split, frames, sum(map(len, clips)), clips[0].files[0].parent)
 
 
 def folder_source(folder: Path, truth: Path | None, depth_format: str, temporal: bool) -> Source:
@@ -107,22 +111,27 @@ def folder_source(folder: Path, truth: Path | None, depth_format: str, temporal:
             f"no depth map in {truth} belongs to a frame in {folder}; they pair by name, e.g. the same stem"
         )
 
+    doubled = [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]
+
     def frames() -> Iterator[Frame]:
         for file in files:
-            yield _frame(file, truth_of.get(file), depth_format, clip=folder.name if temporal else None)
+            name = file.name if file.stem in doubled else file.stem
+            yield _frame(name, file, truth_of.get(file), depth_format, clip=folder.name if temporal else None)
 
     relative = bool(truth_of) and find_encoding(truth_of[min(truth_of)], depth_format, bits=8).relative
     facts = {"frames without truth": str(len(pairing.frames_alone))} if truth_of and pairing.frames_alone else {}
-    return Source(folder.resolve().name, frames, len(files), relative, _intrinsics(folder), facts=facts)
+    return Source(folder.resolve().name, frames, len(files), folder, relative, facts=facts)
 
 
 def picture_source(file: Path, truth: Path | None, depth_format: str) -> Source:
     """One frame; ``truth`` may be its depth map or the folder of it."""
     folder = truth or file.parent
     depth = truth if truth is not None and truth.is_file() else dict(find_pairs(file.parent, folder).pairs).get(file)
+    if truth is not None and depth is None:
+        raise UserError(f"no depth map in {truth} belongs to {file}; they pair by name, e.g. the same stem")
     relative = depth is not None and find_encoding(depth, depth_format, bits=8).relative
     return Source(
-        file.stem, lambda: iter([_frame(file, depth, depth_format, None)]), 1, relative, _intrinsics(file.parent)
+        file.stem, lambda: iter([_frame(file.stem, file, depth, depth_format, None)]), 1, file.parent, relative
     )
 
 
@@ -134,22 +143,14 @@ def video_source(file: Path) -> Source:
         for index, rgb in enumerate(read_video_frames(file)):
             yield Frame(f"{index:06d}", rgb.astype(np.float32) / 255.0, clip=file.stem)
 
-    return Source(file.stem, frames, info.num_frames, intrinsics=_intrinsics(file.parent), fps=info.fps)
+    return Source(file.stem, frames, info.num_frames, file.parent, fps=info.fps)
 
 
-def _frame(file: Path, depth: Path | None, depth_format: str, clip: str | None) -> Frame:
+def _frame(name: str, file: Path, depth: Path | None, depth_format: str, clip: str | None) -> Frame:
     rgb = read_rgb(file)
     gt_mm = None if depth is None else read_depth_mm(depth, depth_format)
     if gt_mm is not None and gt_mm.shape != rgb.shape[:2]:
         raise UserError(
             f"{file} is {rgb.shape[0]}x{rgb.shape[1]} pixels, its depth map {depth} {gt_mm.shape[0]}x{gt_mm.shape[1]}"
         )
-    return Frame(file.stem, rgb, gt_mm, clip)
-
-
-def _intrinsics(folder: Path) -> Intrinsics | None:
-    """The pinhole beside the frames; another camera model counts as none, and --save_ply says what it needs."""
-    try:
-        return read_intrinsics(folder / INTRINSICS_JSON)
-    except UserError:
-        return None
+    return Frame(name, rgb, gt_mm, clip)

@@ -31,11 +31,12 @@ def temporal_metrics(depth_src: np.ndarray, depth_tgt: np.ndarray, pair: PairFlo
 
         temporal_grad     = mean |g_x(D) - g~_x| + |g_y(D) - g~_y|     [unit of depth / px]
         temporal_grad_rel = temporal_grad / mean (|g_x(D)| + |g_y(D)|)
-        temporal_rel      = mean |D - D~| / D
+        temporal_rel      = mean |D - D~ - o| / D,    o = median (D - D~)
 
     ``temporal_grad`` is the masked gradient warping loss without its edge weights: it forgives an offset, but favours
-    flat depth, which ``temporal_grad_rel`` does not. ``temporal_rel`` holds the camera's advance too, so that true
-    depth does not reach 0.
+    flat depth, which ``temporal_grad_rel`` does not. ``o`` is the camera's advance, by which the depth of all points
+    changes when it moves along its axis. What a turn of the camera changes is left in, so that true depth does not
+    reach 0: compare with its scores where they are known.
 
     Args:
         depth_src, depth_tgt: of frame t and t + 1, (H, W), one unit.
@@ -52,11 +53,12 @@ def temporal_metrics(depth_src: np.ndarray, depth_tgt: np.ndarray, pair: PairFlo
     gradient = float(masked_gradient_warping_loss(src, tgt, flow, mask))
     # Against a frame of constant depth the loss is the mean size of the source's own gradients.
     steepness = float(masked_gradient_warping_loss(src, torch.zeros_like(src), flow, mask))
-    difference = (src - warp(tgt, flow)).abs() / src.clamp(min=MIN_DEPTH_MM)
+    difference = (src - warp(tgt, flow))[mask]
+    relative = (difference - difference.median()).abs() / src[mask].clamp(min=MIN_DEPTH_MM)
     return {
         "temporal_grad": gradient,
         "temporal_grad_rel": gradient / max(steepness, MIN_DEPTH_MM),
-        "temporal_rel": float(difference[mask].mean()),
+        "temporal_rel": float(relative.mean()),
     }
 
 
@@ -71,9 +73,9 @@ def mean_scores(scores: Sequence[dict[str, float]]) -> dict[str, float] | None:
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]} if scores else None
 
 
-def estimate_pair(rgb_src: np.ndarray, rgb_tgt: np.ndarray, estimator: FlowEstimator) -> PairFlow:
+def estimate_pair(rgb_src: np.ndarray, rgb_tgt: np.ndarray, estimator: FlowEstimator, device: torch.device) -> PairFlow:
     """Flow between two frames, RGB in [0, 1] (H, W, 3), with the forward-backward mask inside the endoscope's view."""
-    src, tgt = _to_batch(rgb_src), _to_batch(rgb_tgt)
+    src, tgt = (_to_batch(rgb).to(device) for rgb in (rgb_src, rgb_tgt))
     flow_fwd, flow_bwd = estimator(src, tgt), estimator(tgt, src)
     mask = forward_backward_mask(flow_fwd, flow_bwd)[0, 0].cpu().numpy()
     return PairFlow(flow_fwd[0].cpu().numpy(), mask & find_view([rgb_src, rgb_tgt]))

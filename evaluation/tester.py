@@ -1,36 +1,45 @@
 """A test: predict every frame of a source, score what has a truth, write everything into a result folder."""
 
 from argparse import Namespace
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from data.clips_dataset import flow_method
+from data.clips_dataset import make_flow_estimator
 from evaluation.predictor import Predictor
 from evaluation.result_folder import ResultFolder
 from evaluation.scores import PREDICT_BATCH, References, ScoreBoard, batches
 from evaluation.sources import Frame, Source
 from evaluation.temporal import PairFlow, estimate_pair, mean_scores, temporal_metrics
-from models.geometry.flow import FlowEstimator, create_flow_estimator
+from models.geometry.flow import FlowEstimator
 from util.checkpoint import versions
 from util.errors import UserError
 from util.intrinsics import Intrinsics, intrinsics_from_fov, read_intrinsics, scale_intrinsics
 from util.metrics import ALIGNMENTS, align_depth, simcol3d_metrics
 from util.progress import progress_bar
 
+INTRINSICS_JSON = "intrinsics.json"
 RELATIVE_ALIGNMENTS = ("scale_shift",)  # a truth of unknown scale and offset can be compared in no other way
 TITLES = {"none": "Not aligned", "median": "Median-scaled", "scale_shift": "Scale and shift aligned"}
 
 
 @dataclass
 class Temporal:
-    """Consistency between frames that follow each other; remembers the frame before."""
+    """Consistency between frames that follow each other; remembers the frame before.
 
-    estimator: FlowEstimator
+    The estimator is built for the first pair that needs it: it may have to be downloaded.
+    """
+
+    build_estimator: Callable[[], FlowEstimator]
+    device: torch.device
     scores: list[dict[str, float]] = field(default_factory=list)
     before: tuple[Frame, np.ndarray] | None = None
+    estimator: FlowEstimator | None = None
 
     def add(self, frame: Frame, depth: np.ndarray) -> None:
         if self.before is not None and frame.clip is not None and self.before[0].clip == frame.clip:
@@ -41,7 +50,12 @@ class Temporal:
         self.before = frame, depth
 
     def _flow(self, src: Frame, tgt: Frame) -> PairFlow:
-        return src.flow_to_next or estimate_pair(src.rgb, tgt.rgb, self.estimator)
+        if src.flow_to_next is not None:
+            return src.flow_to_next
+        if src.rgb.shape != tgt.rgb.shape:
+            raise UserError(f"{src.name} and {tgt.name} differ in size: no neighbours; leave --temporal out")
+        self.estimator = self.estimator or self.build_estimator()
+        return estimate_pair(src.rgb, tgt.rgb, self.estimator, self.device)
 
 
 class Tester:
@@ -59,7 +73,8 @@ class Tester:
         self.references = None if source.relative else references
         self.board = ScoreBoard(RELATIVE_ALIGNMENTS if source.relative else ALIGNMENTS)
         self.align = self.board.alignments[-1] if source.relative else opt.align
-        self.temporal = Temporal(create_flow_estimator(flow_method(opt), opt.flow_weights))
+        build_estimator = partial(make_flow_estimator, opt)
+        self.temporal = Temporal(build_estimator, predictor.device)
         self.trajectory: list[tuple[np.ndarray, np.ndarray]] = []
         self.count = 0
         self.K = find_intrinsics(opt, source)
@@ -101,7 +116,7 @@ class Tester:
             "versions": versions(),
         }
 
-    def _limited(self):
+    def _limited(self) -> Iterator[Frame]:
         for index, frame in enumerate(self.source.frames()):
             if self.opt.how_many is not None and index >= self.opt.how_many:
                 return
@@ -112,9 +127,8 @@ class Tester:
         self.count += 1
         self.temporal.add(frame, depth)
         scores: dict[str, float] = {}
-        if frame.gt_mm is not None and (frame.gt_mm > 0).any():
-            by_method = {"ours": depth} | (self.references.predict(frame.rgb) if self.references else {})
-            self.board.add(frame.name, by_method, frame.gt_mm)
+        by_method = {"ours": depth} | (self.references.predict(frame.rgb) if self.references else {})
+        if frame.gt_mm is not None and self.board.add(frame.name, by_method, frame.gt_mm):
             scores = self.board.of_image(-1, align=self.align)
         results.add_depth(frame.name, depth, npy=self.opt.save_npy)
         shown = align_depth(depth, frame.gt_mm, align=self.align) if scores else depth
@@ -140,7 +154,8 @@ class Tester:
 
     def _facts(self) -> dict[str, str]:
         checkpoint = str(self.opt.checkpoint_file)
-        flow = {"flow": self.temporal.estimator.name} if self.temporal.scores else {}
+        estimator = self.temporal.estimator
+        flow = {"flow": estimator.name if estimator else "truth"} if self.temporal.scores else {}
         return {"checkpoint": checkpoint, "input": str(self.opt.input or self.opt.dataroot)} | self.source.facts | flow
 
 
@@ -157,8 +172,7 @@ def find_intrinsics(opt: Namespace, source: Source) -> Intrinsics | None:
     if opt.fov is not None:
         size = next(source.frames()).rgb.shape[:2]
         return Intrinsics(intrinsics_from_fov(opt.fov, size[1], size[0]), size)
-    if source.intrinsics is None:
-        raise UserError(
-            f"--save_ply needs a pinhole camera: no intrinsics.json beside {source.what}; give --intrinsics or --fov"
-        )
-    return source.intrinsics
+    beside = source.folder / INTRINSICS_JSON
+    if not beside.is_file():
+        raise UserError(f"--save_ply needs a pinhole camera: there is no {beside}; give --intrinsics or --fov")
+    return read_intrinsics(beside)

@@ -1,9 +1,11 @@
 """Scores of the clips of a split: consistency over time and, where the truth is known, depth."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from data.clip_truth import ClipTruth
 from data.clips import Clip, find_clips
@@ -25,39 +27,49 @@ class VideoScores:
 
 
 def score_video(
-    predictor: Predictor, dataroot: Path, split: str, references: References | None, estimator: FlowEstimator
+    predictor: Predictor,
+    dataroot: Path,
+    split: str,
+    references: References | None,
+    build_estimator: Callable[[], FlowEstimator],
 ) -> VideoScores:
-    """Score all clips of ``dataroot/split``; true flow is used where the set has it, else the estimator's.
+    """Score all clips of ``dataroot/split``.
+
+    True flow is used where the set has it; only where it lacks it an estimator is built, which may need a download.
 
     Raises:
         FileNotFoundError: there are no clips.
-        UserError: a clip cannot be read, or no neighbours share a pixel in any clip.
+        UserError: a clip cannot be read.
     """
     clips = find_clips(dataroot / split)
     board = ScoreBoard()
     ours: list[dict[str, float]] = []
     of_truth: list[dict[str, float]] = []
     truths = [ClipTruth(dataroot, split, clip) for clip in clips]
+    estimator = None if all(truth.exists() for truth in truths) else build_estimator()
     with progress_bar(sum(map(len, clips)), f"scores on {split}", "frames") as bar:
         for clip, truth in zip(clips, truths, strict=True):
-            frames = clip.read(0, len(clip))
-            depths = [depth for batch in batches(frames, PREDICT_BATCH) for depth in predictor(batch)]
-            flow_of = clip_flow(frames, truth, estimator)
+            depths = [depth for batch in batches(clip_frames(clip), PREDICT_BATCH) for depth in predictor(batch)]
+            flow_of = clip_flow(clip, truth, estimator, predictor.device)
             _collect(ours, score_clip(depths, flow_of))
             if truth.exists():
                 gts = [truth.depth_mm(index) for index in range(len(clip))]
                 _collect(of_truth, score_clip(gts, flow_of))
-                _add_depth(board, clip, frames, depths, gts, references)
+                _add_depth(board, clip, depths, gts, references)
             bar.update(len(clip))
-    flow = "truth" if all(truth.exists() for truth in truths) else estimator.name
-    return VideoScores(mean_scores(ours) or {}, mean_scores(of_truth), board, flow)
+    return VideoScores(mean_scores(ours) or {}, mean_scores(of_truth), board, estimator.name if estimator else "truth")
 
 
-def clip_flow(frames: list[np.ndarray], truth: ClipTruth, estimator: FlowEstimator) -> FlowOfPair:
+def clip_frames(clip: Clip) -> Iterator[np.ndarray]:
+    """One frame after the other, RGB in [0, 1] (H, W, 3): a whole film would not fit into memory."""
+    return (clip.read(index, 1)[0] for index in range(len(clip)))
+
+
+def clip_flow(clip: Clip, truth: ClipTruth, estimator: FlowEstimator | None, device: torch.device) -> FlowOfPair:
     """The true flow of a clip, or the estimated one."""
     if truth.exists():
         return lambda index: PairFlow(*truth.flow_fwd(index))
-    return lambda index: estimate_pair(frames[index], frames[index + 1], estimator)
+    return lambda index: estimate_pair(*clip.read(index, 2), estimator, device)
 
 
 def _collect(scores: list[dict[str, float]], score: dict[str, float] | None) -> None:
@@ -68,11 +80,10 @@ def _collect(scores: list[dict[str, float]], score: dict[str, float] | None) -> 
 def _add_depth(
     board: ScoreBoard,
     clip: Clip,
-    frames: list[np.ndarray],
     depths: list[np.ndarray],
     gts: list[np.ndarray],
     references: References | None,
 ) -> None:
-    for index, (frame, depth, gt_mm) in enumerate(zip(frames, depths, gts, strict=True)):
+    for index, (frame, depth, gt_mm) in enumerate(zip(clip_frames(clip), depths, gts, strict=True)):
         by_method = {"ours": depth} | (references.predict(frame) if references else {})
         board.add(f"{clip.name}/{clip.files[index].stem}", by_method, gt_mm)

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from util.errors import UserError
+from util.parallel import unwrap
 from util.updates import Progress, Update
 
 Batch = dict[str, dict[str, Tensor]]
@@ -50,10 +52,16 @@ class BaseModel(nn.Module):
         return {name: child for name, child in self.named_children() if name.startswith("net_")}
 
     def load_networks(self, states: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
-        """Load weights by network name; all keys must fit. ``source`` names them in errors."""
-        for name, network in self.networks().items():
-            if name in states:
-                self.load_network(network, states[name], f"{source} ({name})")
+        """Load weights by network name; all keys must fit. ``source`` names them in errors.
+
+        Raises:
+            UserError: keys or shapes differ, or none of the method's networks is there.
+        """
+        shared = {name: network for name, network in self.networks().items() if name in states}
+        if not shared:
+            raise UserError(f"{source} holds {', '.join(states)}, but the method has {', '.join(self.networks())}")
+        for name, network in shared.items():
+            self.load_network(unwrap(network), states[name], f"{source} ({name})")
 
     def load_network(self, network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
         """Load one network's weights.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from models.networks.pix2pixhd import GlobalGenerator, LocalEnhancer, Multiscale
 from models.networks.weights import load_published_state
 from util.colormap import colorize_depth, colorize_error
 from util.padding import crop, pad_to_multiple
+from util.parallel import unwrap
 from util.updates import Progress, Update
 
 FEATURE_FACTOR = 2.0  # the published generator loss is L_GAN + 2 L_FM, beside the weight inside L_FM
@@ -87,7 +89,7 @@ class Colon2depthModel(BaseModel):
     def begin_epoch(self, epoch: int) -> None:
         """``--niter_fix_global``: the first epochs train the enhancer alone."""
         if self.opt.netG == "local":
-            network = getattr(self.net_G, "module", self.net_G)
+            network = unwrap(self.net_G)
             network.requires_grad_(epoch > self.opt.niter_fix_global)
             for parameter in network.enhancer_parameters():
                 parameter.requires_grad_(True)
@@ -139,7 +141,8 @@ class Colon2depthModel(BaseModel):
 
     def generate(self, images: Tensor) -> Tensor:
         """Normalised depth in [-1, 1], (B, 1, H, W), of images (B, 3, H, W) of any size."""
-        padded, place = pad_to_multiple(images, self.size_multiple)
+        # Twice: the residual blocks mirror a border, and instance norm needs more than one pixel.
+        padded, place = pad_to_multiple(images, self.size_multiple, minimum=2 * self.size_multiple)
         return crop(self.net_G(padded), place)
 
     def normalise(self, depth_mm: Tensor) -> Tensor:
@@ -267,6 +270,6 @@ def to_unit(images: Tensor) -> Tensor:
     return (images + 1) / 2
 
 
-def _pixels(maps: Tensor):
+def _pixels(maps: Tensor) -> np.ndarray:
     """(1, 1, H, W) to a NumPy array (H, W)."""
     return maps[0, 0].cpu().numpy()

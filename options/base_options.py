@@ -1,5 +1,6 @@
 """Options that training and testing share, and the machinery that turns groups into one parser."""
 
+import sys
 from argparse import SUPPRESS, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,10 +30,11 @@ class OptionParser(PresetParser):
         self.exit(USER_ERROR_CODE, f"error: {message} (--help lists the options)\n")
 
 
-def new_parser(description: str) -> ArgumentParser:
+def new_parser(description: str, add_help: bool = True) -> ArgumentParser:
     """A parser that takes presets (YAML) and refuses abbreviated flags, whose meaning would change with new options."""
     return OptionParser(
         description=description,
+        add_help=add_help,
         config_file_parser_class=YAMLConfigFileParser,
         formatter_class=ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -67,8 +69,12 @@ def check_base_options(parser: ArgumentParser, opt: Namespace) -> None:
         parser.error(
             f"--label_nc {opt.label_nc}: label maps are pix2pixHD's; depth is learned from RGB, use --label_nc 0"
         )
-    if not opt.name or Path(opt.name).name != opt.name:
+    if opt.name in ("", "..") or Path(opt.name).name != opt.name:
         parser.error(f"--name {opt.name!r} must be one folder name, not a path")
+    if opt.seed < 0:
+        parser.error(f"--seed {opt.seed}: must not be negative")
+    if opt.display_max_mm <= 0:
+        parser.error(f"--display_max_mm {opt.display_max_mm}: must be positive")
     opt.gpu_ids = resolve_gpu_ids(parser, opt.gpu_ids)
 
 
@@ -83,7 +89,7 @@ def resolve_gpu_ids(parser: ArgumentParser, text: str) -> list[int]:
     if min(gpu_ids) < 0 or len(set(gpu_ids)) != len(gpu_ids):
         parser.error(f"--gpu_ids {text}: every GPU once, and no negative number beside -1 alone")
     if not torch.cuda.is_available():
-        parser._print_message("CUDA is not available: running on the CPU (--gpu_ids -1 says so without this line)\n")
+        sys.stderr.write("CUDA is not available: running on the CPU (--gpu_ids -1 says so without this line)\n")
         return []
     if max(gpu_ids) >= torch.cuda.device_count():
         parser.error(f"--gpu_ids {text}: this machine has GPUs 0 to {torch.cuda.device_count() - 1}")

@@ -40,8 +40,11 @@ class TestOptions:
         add_testing_options(parser)
         first, _ = parser.parse_known_args([arg for arg in args if arg not in ("-h", "--help")])
         path, saved = self._open_checkpoint(parser, first)
-        method = models.find_model(saved.get("model", first.model) if saved else first.model)
-        fixed = declared_by(parser, method.add_options, False)
+        try:
+            method = models.find_model(saved.get("model", first.model))
+        except ValueError as error:
+            parser.error(str(error))
+        fixed = {"model"} | declared_by(parser, method.add_options, False)
         fixed |= declared_by(new_parser(""), Preprocessing.add_options, False)
         data.add_options(parser, is_train=False)
         return self._resolve(parser, args, path, saved, fixed)
@@ -54,9 +57,9 @@ class TestOptions:
         parser.set_defaults(**kept)
         opt = parser.parse_args(args)
         opt.is_train, opt.checkpoint_file = False, path
-        opt.model = saved.get("model", opt.model)
         check_base_options(parser, opt)
         check_testing_options(parser, opt)
+        data.check_options(parser, opt)
         return opt
 
     @staticmethod

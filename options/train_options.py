@@ -41,6 +41,7 @@ class TrainOptions:
         opt = parser.parse_args(args, config_file_contents=yaml.safe_dump(preset))
         check_base_options(parser, opt)
         check_training_options(parser, opt)
+        data.check_options(parser, opt)
         method.check_options(parser, opt)
         opt.is_train, opt.streams = True, list(method.streams_for(opt))
         return opt
@@ -67,7 +68,7 @@ class TrainOptions:
             return new_parser("Train a depth network.").error(str(error))
 
     def _first_pass(self, args: list[str]) -> Namespace:
-        parser = ArgumentParser(add_help=False, allow_abbrev=False)
+        parser = new_parser("Train a depth network.", add_help=False)
         self._add_selectors(parser)
         return parser.parse_known_args(args)[0]
 
@@ -121,6 +122,8 @@ def check_training_options(parser: ArgumentParser, opt: Namespace) -> None:
         parser.error(
             f"--niter {opt.niter} and --niter_decay {opt.niter_decay}: at least one epoch is needed, none below 0"
         )
+    if not opt.lr > 0:
+        parser.error(f"--lr {opt.lr}: must be positive")
     if opt.max_steps is not None and opt.max_steps < 1:
         parser.error(f"--max_steps {opt.max_steps}: must be at least 1")
     for name in ("print_freq", "display_freq", "save_latest_freq", "save_epoch_freq", "eval_epoch_freq"):
@@ -128,3 +131,5 @@ def check_training_options(parser: ArgumentParser, opt: Namespace) -> None:
             parser.error(f"--{name} {getattr(opt, name)}: must be at least 1")
     if opt.continue_train and opt.overwrite:
         parser.error("--continue_train goes on with a run, --overwrite discards it: give one of them")
+    if opt.continue_train and opt.load_pretrain:
+        parser.error("--continue_train has weights already, --load_pretrain brings others: give one of them")

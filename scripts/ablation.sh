@@ -12,8 +12,8 @@ no_video=(--lambda_video 0 --lambda_video_step 0)
 
 for seed in $seeds; do
   start="ablation_start_s$seed"
-  train --name "$start" --seed "$seed" "${no_video[@]}" --no_report
-  branch=(--seed "$seed" --load_pretrain "checkpoints/$start" --niter 4 --niter_decay 4 --video_start_epoch 0)
+  train --name "$start" --seed "$seed" "${no_video[@]}" --niter 12 --niter_decay 0 --no_report
+  branch=(--seed "$seed" --load_pretrain "checkpoints/$start" --niter 2 --niter_decay 6 --video_start_epoch 0)
   train --name "ablation_without_s$seed" "${branch[@]}" "${no_video[@]}" "$@"
   train --name "ablation_with_s$seed" "${branch[@]}" "$@"
 done

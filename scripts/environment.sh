@@ -7,14 +7,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 
 use_environment() {
-  local files=("$@") active
+  local files=("$@") active missing
   active="$(command -v python3 || command -v python || true)"
   if [ -z "$active" ]; then
     echo "error: Python 3.10 or newer is needed, but neither python3 nor python is on the PATH" >&2
     exit 2
   fi
   for PYTHON in "$active" .venv/bin/python; do
-    if [ -x "$PYTHON" ] && [ -z "$("$PYTHON" scripts/missing_requirements.py "${files[@]}")" ]; then
+    # An interpreter that cannot even run the check (too old) prints nothing, but has nothing either.
+    if [ -x "$PYTHON" ] && missing="$("$PYTHON" scripts/missing_requirements.py "${files[@]}" 2>/dev/null)" && [ -z "$missing" ]; then
       return
     fi
   done

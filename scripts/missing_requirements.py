@@ -26,7 +26,10 @@ def main(files: list[str]) -> None:
 
 def is_met(requirement: str) -> bool:
     """Whether an installed distribution satisfies ``name>=bound``."""
-    name, bound = re.fullmatch(r"([A-Za-z0-9_.-]+)>=(\S+)", requirement).groups()
+    parts = re.fullmatch(r"([A-Za-z0-9_.-]+)\s*>=\s*([0-9][\w.]*)", requirement)
+    if parts is None:
+        raise ValueError(f"{requirement!r}: requirements here are written name>=version")
+    name, bound = parts.groups()
     return any(numbers(found) >= numbers(bound) for found in installed(SAME_MODULE.get(name, (name,))))
 
 
@@ -42,8 +45,11 @@ def installed(names: tuple[str, ...]) -> list[str]:
 
 
 def numbers(text: str) -> list[int]:
-    """``"2.17.7.post5"`` -> [2, 17, 7, 5]; what follows a ``+`` names a build, not a version."""
-    return [int(part) for part in re.findall(r"\d+", text.split("+")[0])]
+    """``"2.17.7.post5"`` -> [2, 17, 7, 5]; what follows a ``+`` names a build, and zeros at the end add nothing."""
+    parts = [int(part) for part in re.findall(r"\d+", text.split("+")[0])]
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return parts
 
 
 if __name__ == "__main__":

@@ -55,18 +55,22 @@ def find_checkpoint(checkpoints_dir: Path, name: str, epoch: str) -> Path:
     path = checkpoints_dir / name / f"{epoch}.pth"
     if path.is_file():
         return path
-    runs = sorted({file.parent.name for file in checkpoints_dir.glob("*/*.pth")})
+    runs = sorted(folder.name for folder in checkpoints_dir.glob("*/") if weight_files(folder))
     if name not in runs:
         raise FileNotFoundError(f"no run {name!r} in {checkpoints_dir}/; runs there: {', '.join(runs) or 'none'}")
-    raise FileNotFoundError(
-        f"run {name!r} has no checkpoint {epoch!r}; it has: {', '.join(saved_epochs(path.parent)) or 'none'}"
-    )
+    held = saved_epochs(path.parent) or weight_files(path.parent)
+    raise FileNotFoundError(f"run {name!r} has no checkpoint {epoch!r}; it has: {', '.join(held)}")
 
 
 def saved_epochs(folder: Path) -> list[str]:
     """Names of the checkpoints in a run's folder: numbers, ``best``, ``latest``."""
-    stems = {path.stem for path in folder.glob("*.pth") if "_net_" not in path.stem and not path.name.startswith(".")}
+    stems = {Path(name).stem for name in weight_files(folder) if "_net_" not in name}
     return sorted(stems, key=lambda stem: (not stem.isdigit(), int(stem) if stem.isdigit() else 0, stem))
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the files of weights in a run's folder, checkpoints and bare ones; half-written ones are hidden."""
+    return sorted(path.name for path in folder.glob("*.pth") if not path.name.startswith("."))
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The training step that all methods share: device, parallel wrapping, backward, optimiser steps, guard and state."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -9,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from util.errors import UserError
+from util.parallel import unwrap
 from util.updates import Progress, Update
 
 Batch = dict[str, dict[str, Tensor]]
+
+DIVERGED_ADVICE = "saved checkpoints are as they were; go on from one with a lower --lr"
 
 
 class Method(Protocol):
@@ -24,7 +28,7 @@ class Method(Protocol):
 
 
 class TrainingDiverged(UserError):
-    """A loss became nan or infinite."""
+    """A loss or a weight became nan or infinite."""
 
 
 class Engine:
@@ -43,17 +47,29 @@ class Engine:
             name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()
         }
         self._healthy = torch.ones((), dtype=torch.bool, device=self.device)
-        self._latest: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._counts: Counter[str] = Counter()
         if len(gpu_ids) > 1:
             for name, network in method.networks().items():
                 setattr(method, name, nn.DataParallel(network, gpu_ids))
 
     def step(self, batch: Batch, progress: Progress) -> None:
-        """One iteration: as many updates as the method makes. Losses stay on the device until ``losses`` reads them."""
+        """One iteration: as many updates as the method makes. Losses stay on the device until ``losses`` reads them.
+
+        Raises:
+            UserError: the GPU's memory is full.
+        """
         self.method.train()
-        self._latest = {}
-        for update in self.method.training_step(self.to_device(batch), progress):
-            self._apply(update)
+        try:
+            for update in self.method.training_step(self.to_device(batch), progress):
+                self._apply(update)
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"{str(error).split('. ')[0]}; use a smaller batch, size or --ngf") from error
+
+    def visuals(self, batch: Batch) -> dict[str, Any]:
+        """The method's pictures of a batch, in evaluation mode: looking changes no running statistics."""
+        self.method.eval()
+        return self.method.visuals(self.to_device(batch))
 
     def _apply(self, update: Update) -> None:
         """Backward and step. Only this optimiser's weights get gradients: nothing is computed for the others."""
@@ -63,20 +79,37 @@ class Engine:
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss, inputs=weights)
         self._healthy &= loss.detach().isfinite()
-        self._latest |= {name: term.detach() for name, term in (update.terms | update.facts).items()}
+        for name, term in (update.terms | update.facts).items():
+            self._sums[name] = self._sums.get(name, 0.0) + term.detach().float()
+            self._counts[name] += 1
         optimizer.step()
 
     def losses(self) -> dict[str, float]:
-        """The terms and facts of the last iteration; waits for the device.
+        """Terms and facts, each averaged over its updates since the last call; waits for the device.
 
         Raises:
-            TrainingDiverged: a loss was nan or infinite, in this iteration or one before.
+            TrainingDiverged: see ``check``.
         """
-        values = {name: float(term) for name, term in self._latest.items()}
-        if not self._healthy:
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-            raise TrainingDiverged(f"a loss is not finite any more ({shown})")
+        self.check()
+        values = self._means()
+        self._sums, self._counts = {}, Counter()
         return values
+
+    def check(self) -> None:
+        """Waits for the device.
+
+        Raises:
+            TrainingDiverged: a loss was nan or infinite, or a weight is.
+        """
+        if not self._healthy:
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in self._means().items())
+            raise TrainingDiverged(f"a loss is not finite any more ({shown}); {DIVERGED_ADVICE}")
+        for name, network in self.method.networks().items():
+            if not all(weight.isfinite().all() for weight in network.parameters()):
+                raise TrainingDiverged(f"weights of {name} are not finite any more; {DIVERGED_ADVICE}")
+
+    def _means(self) -> dict[str, float]:
+        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
 
     def to_device(self, batch: Batch) -> Batch:
         return {
@@ -117,11 +150,6 @@ def rate_factor(epoch: int, niter: int, niter_decay: int) -> float:
     The first epoch of the decay still has the full rate, the one after the last would have 0.
     """
     return 1.0 - max(0, epoch - 1 - niter) / niter_decay if niter_decay else 1.0
-
-
-def unwrap(network: nn.Module) -> nn.Module:
-    """The network inside a parallel wrapper."""
-    return network.module if isinstance(network, nn.DataParallel) else network
 
 
 def network_states(method: Method) -> dict[str, dict[str, Tensor]]:

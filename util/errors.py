@@ -23,5 +23,5 @@ def run_cli(main: Callable[[], int | None]) -> None:
         sys.stderr.write(f"\ninterrupted{': ' + str(interrupt) if str(interrupt) else ''}\n")
         sys.exit(INTERRUPTED_CODE)
     except (UserError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")
         sys.exit(USER_ERROR_CODE)

@@ -1,7 +1,9 @@
 """Stopping between two iterations when asked to, instead of somewhere in the middle of one."""
 
+import os
 import signal
 import sys
+from threading import Thread
 from types import FrameType, TracebackType
 
 
@@ -30,6 +32,18 @@ class StopRequest:
         sys.stderr.write("\nstopping after this iteration and saving; once more to stop at once\n")
 
 
-def ignore_interrupt(worker_id: int) -> None:
-    """For loader processes: the terminal sends them Ctrl-C too, but ending is the main process's business."""
+def leave_stopping_to_main(worker_id: int) -> None:
+    """For loader processes: terminals and schedulers signal the whole group, but ending is the main process's business.
+
+    A loader that died of a scheduler's SIGTERM would take the main process with it, before that has saved.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_end_when_main_says, daemon=True).start()
+
+
+def _end_when_main_says() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        continue
+    os._exit(0)

@@ -1,9 +1,11 @@
 """What a training shows while it runs: the bar with its ETA, the log, tensorboard and the page of pictures."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -11,13 +13,13 @@ import numpy as np
 from torch import Tensor
 
 from util.engine import Batch, Engine
-from util.files import atomic_path
+from util.files import atomic_path, write_text
 from util.gallery import TrainingEntry, write_training_page
 from util.progress import progress_bar
 from util.run_log import RunLog
 from util.updates import Progress
 
-WEB = "web"
+WEB, ENTRIES = "web", "entries.json"
 PAGE_REFRESH_S = 60
 MAX_PAGE_ENTRIES = 200  # older pictures stay on disk and in tensorboard
 
@@ -26,6 +28,9 @@ Pictures = Mapping[str, Tensor | np.ndarray]
 
 class TrainingMonitor:
     """Reports a run to the terminal, ``loss_log.txt``, tensorboard and ``web/index.html`` in the run's folder.
+
+    Losses are means since the line before, so that a discriminator's, which come at every few iterations, are on
+    every line.
 
     Args:
         folder: the run's folder.
@@ -55,7 +60,8 @@ class TrainingMonitor:
         self.batch_size, self.print_freq, self.display_freq, self.total = batch_size, print_freq, display_freq, total
         self.log = RunLog(folder, options_text, first_step=done)
         self.bar = progress_bar(total, "training", "iterations", initial=done)
-        self.entries: list[TrainingEntry] = []
+        self.entries = self._earlier_entries(done)
+        self._losses = ""
         self._begin_interval()
 
     def __enter__(self) -> "TrainingMonitor":
@@ -84,7 +90,7 @@ class TrainingMonitor:
         if progress.iteration % self.print_freq == 0 or last:
             self._log_losses(progress, engine)
         if progress.iteration % self.display_freq == 0 or last:
-            self._log_pictures(progress, engine.method.visuals(engine.to_device(batch)))
+            self._log_pictures(progress, engine.visuals(batch))
 
     def scores(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Curves of scores in tensorboard, as ``<group>/<metric>``, and a line in the log and on the terminal."""
@@ -110,8 +116,9 @@ class TrainingMonitor:
         )
         speed = {"speed/images_per_s": images_s, "speed/data_share": data_share}
         self.log.scalars(engine.rates() | speed, progress.iteration)
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self.bar.set_postfix_str(f"epoch {progress.epoch}, {images_s:.1f} images/s, data {data_share:.0%}, {shown}")
+        self._losses = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        speed_text = f"{images_s:.1f} images/s, data {data_share:.0%}"
+        self.bar.set_postfix_str(f"epoch {progress.epoch}, {speed_text}, {self._losses}")
         self._begin_interval()
 
     def _log_pictures(self, progress: Progress, pictures: Pictures) -> None:
@@ -124,9 +131,16 @@ class TrainingMonitor:
             paths[caption] = f"images/{progress.iteration:08d}_{caption.replace(' ', '_')}.png"
             with atomic_path(self.folder / WEB / paths[caption]) as temporary:
                 cv2.imwrite(str(temporary), picture[..., ::-1])
-        self.entries.insert(0, TrainingEntry(progress.epoch, progress.iteration, paths))
-        page = self.folder / WEB / "index.html"
-        write_training_page(page, self.entries[:MAX_PAGE_ENTRIES], self.name, refresh_s=PAGE_REFRESH_S)
+        self.entries.insert(0, TrainingEntry(progress.epoch, progress.iteration, paths, note=self._losses))
+        del self.entries[MAX_PAGE_ENTRIES:]
+        write_training_page(self.folder / WEB / "index.html", self.entries, self.name, refresh_s=PAGE_REFRESH_S)
+        write_text(self.folder / WEB / ENTRIES, json.dumps([asdict(entry) for entry in self.entries]) + "\n")
+
+    def _earlier_entries(self, done: int) -> list[TrainingEntry]:
+        """Those that a resumed run has on its page already."""
+        path = self.folder / WEB / ENTRIES
+        entries = json.loads(path.read_text(encoding="utf-8")) if done and path.is_file() else []
+        return [TrainingEntry(**entry) for entry in entries if entry["iteration"] <= done]
 
 
 def _to_uint8(picture: Tensor | np.ndarray) -> np.ndarray:

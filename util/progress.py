@@ -7,11 +7,11 @@ from tqdm import tqdm
 PLAIN_INTERVAL_S = 10.0
 
 
-def progress_bar(total: int, what: str, unit: str, initial: int = 0) -> tqdm:
+def progress_bar(total: int | None, what: str, unit: str, initial: int = 0) -> tqdm:
     """A tqdm bar over ``total`` ``unit``s; without a terminal it prints a whole line every 10 s, so logs stay readable.
 
     Args:
-        total: number of units in all.
+        total: number of units in all; None when it is not known.
         what: what is being done, in front of the bar.
         unit: name of one unit, e.g. ``"frames"``.
         initial: units done before (a resumed run).

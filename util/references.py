@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from util.colour import luminance
+from util.errors import UserError
 
 MIN_INTENSITY = 1 / 255  # one step of an 8-bit image: black is not infinitely far
 
@@ -20,14 +21,14 @@ def fit_constant(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
         pairs: ``depth_mm`` (B, 1, H, W) and ``valid`` bool (B, 1, H, W).
 
     Raises:
-        ValueError: no pixel of the set is valid.
+        UserError: no pixel of the set is valid.
     """
     total, count = 0.0, 0
     for depth_mm, valid in pairs:
         depths = _valid_depths(depth_mm, valid)
         total, count = total + depths.sum().item(), count + depths.numel()
     if count == 0:
-        raise ValueError("no pixel of the training pairs is valid, so they have no mean depth")
+        raise UserError("no pixel of the training pairs is valid, so they have no mean depth")
     return total / count
 
 
@@ -45,7 +46,7 @@ def fit_brightness_scale(triples: Iterable[tuple[Tensor, Tensor, Tensor]]) -> fl
         k [mm].
 
     Raises:
-        ValueError: no pixel of the set is valid.
+        UserError: no pixel of the set is valid.
     """
     ratio_sum, square_sum = 0.0, 0.0
     for image, depth_mm, valid in triples:
@@ -53,7 +54,7 @@ def fit_brightness_scale(triples: Iterable[tuple[Tensor, Tensor, Tensor]]) -> fl
         ratio = brightness_depth(image, 1.0)[valid & (depth_mm > 0)].double() / depths
         ratio_sum, square_sum = ratio_sum + ratio.sum().item(), square_sum + ratio.square().sum().item()
     if square_sum == 0:
-        raise ValueError("no pixel of the training pairs is valid, so brightness cannot be scaled to depth")
+        raise UserError("no pixel of the training pairs is valid, so brightness cannot be scaled to depth")
     return ratio_sum / square_sum
 
 

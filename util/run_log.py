@@ -55,9 +55,9 @@ class RunLog:
         Args:
             terms: losses by name, in the order in which they are to stand.
             epoch: from 1 on.
-            iteration: samples seen within the epoch, as pix2pixHD counts.
-            step: samples seen in all, TensorBoard's axis.
-            time_s: time for a sample, all told [s].
+            iteration: of the run, from 1 on (pix2pixHD counts samples within the epoch).
+            step: TensorBoard's axis.
+            time_s: time for an iteration, all told [s].
             data_s: part of it that was spent waiting for data [s].
 
         Returns:

@@ -66,7 +66,7 @@ class DisEstimator:
     """Dense inverse search (Kroeger et al., ECCV 2016) by OpenCV, medium preset, a pair at a time on the CPU."""
 
     name = "dis"
-    fingerprint = "dis:preset=medium"
+    fingerprint = "dis:preset=medium:finest_scale=0"
     min_side = 32  # its patches and pyramid need some room [px]
 
     def __init__(self, name: str = name, weights: Path | None = None) -> None:
@@ -77,6 +77,7 @@ class DisEstimator:
     def __call__(self, images_src: Tensor, images_tgt: Tensor) -> Tensor:
         _check_images(images_src, images_tgt)
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        dis.setFinestScale(0)  # full size: the preset stops at half; the error of its flow is larger
         padded, place = pad_to_multiple(torch.cat((images_src.float(), images_tgt.float())), 1, self.min_side)
         grey_src, grey_tgt = np.split(_to_grey(padded), 2)
         flows = [dis.calc(src, tgt, None) for src, tgt in zip(grey_src, grey_tgt, strict=True)]  # (H, W, 2) each

@@ -1,0 +1,135 @@
+"""Samples of video: which frames, which flow, which camera."""
+
+import json
+from argparse import Namespace
+
+import numpy as np
+import pytest
+import torch
+
+from data.clips import find_clips
+from data.clips_dataset import ClipsDataset
+from data.flow_cache import FlowCache
+from data.transforms import Preprocessing
+from util.errors import UserError
+
+SIZE = (12, 18)
+
+
+class StillEstimator:
+    name = fingerprint = "still"
+
+    def __call__(self, src, tgt):
+        return torch.zeros(1, 2, *src.shape[-2:])
+
+
+@pytest.fixture
+def open_set(tmp_path, save):
+    """Opens a dataset on clips of the given lengths; frame i of a clip is grey of level 40 + i."""
+
+    def open_set(lengths=(5, 3), length=3, step=1, preprocessing=None):
+        for clip, count in enumerate(lengths):
+            for number in range(count):
+                save(tmp_path / "video" / f"clip{clip}" / f"{number}.png", np.full((*SIZE, 3), 40 + number))
+        preprocessing = preprocessing or Preprocessing("none", flip=False)
+        clips, cache = find_clips(tmp_path / "video"), FlowCache(tmp_path / "cache", preprocessing, step)
+        cache.fill(clips, StillEstimator(), torch.device("cpu"))
+        return ClipsDataset(clips, preprocessing, cache, length, step)
+
+    return open_set
+
+
+def levels(frames):
+    return [round(float((frame.mean() + 1) / 2 * 255)) - 40 for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("length", "step", "windows"),
+    [
+        (3, 1, [(0, [0, 1, 2]), (0, [1, 2, 3]), (0, [2, 3, 4]), (1, [0, 1, 2])]),
+        (2, 2, [(0, [0, 2]), (0, [1, 3]), (0, [2, 4]), (1, [0, 2])]),
+        (3, 2, [(0, [0, 2, 4])]),
+    ],
+)
+def test_every_window_of_every_clip_is_a_sample(open_set, length, step, windows):
+    dataset = open_set(length=length, step=step)
+    assert len(dataset) == len(windows)
+    for index, (clip, expected) in enumerate(windows):
+        sample = dataset[index]
+        assert dataset.windows[index][0] == clip
+        assert levels(sample["frames"]) == expected
+        assert sample["frames"].shape == (length, 3, *SIZE)
+        assert sample["flow_fwd"].shape == sample["flow_bwd"].shape == (length - 1, 2, *SIZE)
+        assert sample["mask_fwd"].shape == sample["mask_bwd"].shape == (length - 1, 1, *SIZE)
+        assert "intrinsics" not in sample
+
+
+def test_a_clip_that_is_too_short_is_left_out_beside_longer_ones(open_set):
+    assert {clip for clip, _ in open_set(lengths=(2, 4, 1)).windows} == {1}
+
+
+def test_only_short_clips_are_an_error_that_says_what_to_do(open_set):
+    with pytest.raises(
+        UserError, match=r"no clip has 5 frames \(the longest of 2 has 4\).*--clip_length or --frame_step"
+    ):
+        open_set(lengths=(4, 2), length=3, step=2)
+
+
+def test_intrinsics_belong_to_the_size_in_their_file_and_follow_the_frames(open_set, tmp_path):
+    for clip in ("clip0", "clip1"):
+        (tmp_path / "video" / clip).mkdir(parents=True)
+        camera = {"width": 36, "height": 36, "fx": 30.0, "fy": 33.0, "cx": 17.5, "cy": 10.0}
+        (tmp_path / "video" / clip / "intrinsics.json").write_text(json.dumps(camera))
+    sample = open_set(preprocessing=Preprocessing("resize", load_size=9, flip=False))[0]
+    assert sample["frames"].shape[-2:] == (9, 9)
+    # 36 x 36 in the file, 12 x 18 on disk, 9 x 9 for the network: a quarter; cx' = s (cx + 1/2) - 1/2
+    expected = torch.tensor([[7.5, 0, 4.0], [0, 8.25, 2.125], [0, 0, 1]])
+    torch.testing.assert_close(sample["intrinsics"], expected)
+
+
+def test_intrinsics_of_some_clips_only_are_left_out_of_all(open_set, tmp_path):
+    (tmp_path / "video" / "clip0").mkdir(parents=True)
+    camera = {"width": 18, "height": 12, "fx": 30.0, "fy": 33.0, "cx": 9.0, "cy": 6.0}
+    (tmp_path / "video" / "clip0" / "intrinsics.json").write_text(json.dumps(camera))
+    dataset = open_set()
+    assert not any("intrinsics" in dataset[index] for index in range(len(dataset)))
+
+
+def test_the_same_key_gives_the_same_augmentation_and_another_one_another(open_set):
+    dataset = open_set(preprocessing=Preprocessing("crop", fine_size=7))
+    assert dataset[0, 5]["frames"].shape[-2:] == (7, 7)
+    torch.testing.assert_close(dataset[0, 5], dataset[0, 5], rtol=0, atol=0)
+
+
+def test_side_by_side_files_are_clips_of_two(tmp_path, save):
+    left, right = (np.full((*SIZE, 3), level) for level in (40, 41))
+    save(tmp_path / "video" / "pair.png", np.concatenate([left, right], axis=1))
+    clips, preprocessing = find_clips(tmp_path / "video"), Preprocessing("none")
+    cache = FlowCache(tmp_path / "cache", preprocessing)
+    cache.fill(clips, StillEstimator(), torch.device("cpu"))
+    assert levels(ClipsDataset(clips, preprocessing, cache, length=2)[0]["frames"]) == [0, 1]
+    with pytest.raises(UserError, match="no clip has 3 frames"):
+        ClipsDataset(clips, preprocessing, cache, length=3)
+
+
+def test_options_open_the_clips_of_the_phase_and_keep_flow_beside_them(tiny_set):
+    opt = Namespace(
+        dataroot=tiny_set,
+        video_root=None,
+        phase="train",
+        flow="dis",
+        flow_weights=None,
+        flow_cache=None,
+        gpu_ids=[],
+        clip_length=2,
+        frame_step=1,
+        resize_or_crop="resize",
+        load_size=16,
+        fine_size=16,
+        flip=True,
+    )
+    dataset = ClipsDataset.from_options(opt)
+    assert len(dataset) == 4 + 3
+    folder = tiny_set / "flow_cache" / "video_train" / "dis_resize16_step1"
+    assert np.load(folder / "first" / "flow.npy").shape == (4, 2, 2, 16, 16)
+    assert dataset[0]["flow_fwd"].shape == (1, 2, 16, 16)

@@ -1,0 +1,68 @@
+"""The commands in the README and in datasets/README.md are ones that work."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from options.base_options import to_plain
+from options.test_options import TestOptions
+from options.train_options import TrainOptions
+from util.checkpoint import save_checkpoint
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "datasets/README.md", "checkpoints/README.md")
+
+
+def commands() -> list[str]:
+    """Command lines in code blocks and in backticks that start a program of ours."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        found += re.findall(r"(?:python|bash) [^`\n]+", text)
+    return found
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Runs, inputs and an empty checkpoint of every name that the commands mention, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_frames").mkdir()
+    (tmp_path / "film.mp4").touch()
+    for name in ("phantom", "colon2depth_512p"):
+        opt = TrainOptions().parse(["--name", name, "--gpu_ids", "-1"])
+        save_checkpoint(tmp_path / "checkpoints" / name, "latest", {"options": to_plain(opt), "networks": {}})
+
+
+def test_the_pages_have_commands():
+    assert sum(command.startswith("python train.py") for command in commands()) >= 2
+    assert sum(command.startswith("python test.py") for command in commands()) >= 3
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python train.py")])
+def test_train_commands_parse(command):
+    assert TrainOptions().parse(shlex.split(command)[2:]).model == "colon2depth"
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python test.py")])
+@pytest.mark.usefixtures("runs")
+def test_test_commands_parse(command):
+    assert TestOptions().parse(shlex.split(command)[2:]).checkpoint_file.is_file()
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith(("bash", "python -m"))])
+def test_scripts_and_modules_exist(command):
+    words = shlex.split(command)
+    if words[0] == "bash":
+        assert (ROOT / words[1]).is_file()
+    else:
+        module = ROOT / words[2].replace(".", "/")
+        assert module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
