@@ -104,7 +104,8 @@ class FlowCache:
                 mask = pair_masks(flow.float(), torch.from_numpy(view).to(device))
                 flows[index], masks[index] = flow.cpu().numpy(), mask.cpu().numpy()
                 advance(1)
-            flows.flush(), masks.flush()
+            flows.flush()
+            masks.flush()
         write_text(folder / "source.json", json.dumps(source) + "\n")
 
     def _frames(self, clip: Clip) -> Iterator[Tensor]:

@@ -1,6 +1,5 @@
 """Weights from outside: reading a file safely, torchvision's downloads, and loading that names what does not fit."""
 
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,9 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no file of weights at {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what a damaged file makes the unpickler raise depends on the byte: IndexError, ...
         # PyTorch's own message advises to load unsafely; ours must not.
         raise UserError(
             f"{path} is no PyTorch file of weights, is damaged, or holds Python objects, which are never loaded; "

@@ -24,6 +24,7 @@ from data.phantom.writer import (
 
 def render_task(root: Path, task: Task, camera: Intrinsics) -> int:
     """Render a task under ``root`` and return its number of frames."""
+    _require_folder(root)
     if task.is_video:
         _render_clip(root, task, camera)
     else:

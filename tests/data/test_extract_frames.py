@@ -85,8 +85,6 @@ def test_a_clip_that_is_there_is_left_alone_and_the_others_are_made(film, tmp_pa
 
 
 def test_an_interrupted_film_leaves_no_clip_and_is_whole_the_next_time(film, tmp_path, monkeypatch):
-    from data import extract_frames as module
-
     written = []
 
     def write_three(path, rgb):
@@ -95,7 +93,7 @@ def test_an_interrupted_film_leaves_no_clip_and_is_whole_the_next_time(film, tmp
         written.append(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "write_picture", write_three)
+        patched.setattr("data.extract_frames.write_picture", write_three)
         with pytest.raises(KeyboardInterrupt):
             run(film, "--out", tmp_path / "clips")
     assert list((tmp_path / "clips").glob("*")) == []

@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 
-from data.streams import build_mixer  # noqa: F401 - importing the package must not need data
-from models import model_names
+import data
+from models import find_model, model_names
 from options import train_options
-from options.base_options import declared_by, from_plain, new_parser, to_plain
+from options.base_options import add_base_options, declared_by, from_plain, new_parser, to_plain
 from options.train_options import TrainOptions, preset_names
 
 PUBLISHED = (
@@ -109,8 +109,6 @@ def test_published_values_are_the_defaults():
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_arrives_value_by_value(name):
     opt = vars(parse("--preset", name))
-    parser = new_parser("")
-    train_options.add_training_options(parser)
     stated = yaml.safe_load((train_options.PRESETS / f"{name}.yaml").read_text())
     assert stated
     aliases = {"loadSize": "load_size", "batchSize": "batch_size", "videoBatchSize": "video_batch_size"}
@@ -265,10 +263,6 @@ def test_options_survive_yaml():
     text = yaml.safe_dump(to_plain(opt))
     parser = new_parser("")
     train_options.add_training_options(parser)
-    import data
-    from models import find_model
-    from options.base_options import add_base_options
-
     add_base_options(parser)
     data.add_options(parser, is_train=True)
     find_model("colon2depth").add_options(parser, True)

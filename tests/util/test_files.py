@@ -1,0 +1,56 @@
+"""Files appear whole or not at all."""
+
+import pytest
+
+from util.files import atomic_path, write_bytes, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_appears_when_the_block_ends_and_parents_are_made(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.png"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert names(path.parent) == ["a.png"]
+
+
+def test_the_temporary_name_keeps_the_suffix_and_is_hidden(tmp_path):
+    with atomic_path(tmp_path / "a.b.npy") as temporary:
+        temporary.touch()
+        assert temporary.suffix == ".npy"
+        assert temporary.name.startswith(".")
+        assert temporary.parent == tmp_path
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path, error):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(error), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise error
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_text_is_utf_8_and_bytes_are_themselves(tmp_path):
+    write_text(tmp_path / "a.txt", "Tiefe in µm\n")
+    write_bytes(tmp_path / "a.bin", b"\x00\xff")
+    assert (tmp_path / "a.txt").read_bytes() == "Tiefe in µm\n".encode()
+    assert (tmp_path / "a.bin").read_bytes() == b"\x00\xff"
+
+
+def test_a_folder_that_is_a_file_is_an_error_of_the_system(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match="a"):
+        write_text(tmp_path / "a" / "b.txt", "x")

@@ -1,0 +1,75 @@
+"""Stopping when asked to: once between two iterations, twice at once, and the loaders leave it to the main process."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from util.interrupt import StopRequest
+
+LOADER = """
+    import os, signal, sys, time
+    from util.interrupt import leave_stopping_to_main
+
+    child = os.fork()
+    if child == 0:
+        leave_stopping_to_main(0)
+        print("ready", os.getpid(), flush=True)
+        time.sleep(30)
+        os._exit(7)
+    sys.stdin.readline()
+    if os.waitpid(child, os.WNOHANG) != (0, 0):
+        sys.exit("the loader died of a signal that did not come from its main process")
+    os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    print(os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_only_asks_to_stop(number, capsys):
+    with StopRequest() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), number)
+        assert stop.requested
+    assert "stopping after this iteration" in capsys.readouterr().err
+
+
+def test_a_second_signal_stops_at_once(capsys):
+    with pytest.raises(KeyboardInterrupt, match="without saving"), StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert stop.requested
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_handlers_are_those_of_before_afterwards(error):
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        with StopRequest():
+            assert [signal.getsignal(number) for number in numbers] != before
+            if error:
+                raise error
+    except ValueError:
+        pass
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
+def test_a_loader_outlives_signals_to_the_group_and_ends_when_its_main_process_says():
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", textwrap.dedent(LOADER)]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as main:
+        pid = int(main.stdout.readline().split()[1])
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            os.kill(pid, number)
+        time.sleep(0.2)
+        out, _ = main.communicate("go on\n", timeout=20)
+    assert main.returncode == 0
+    assert out == "0\n"
