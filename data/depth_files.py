@@ -122,11 +122,16 @@ def read_encoding(path: Path) -> DepthEncoding:
 
 
 def write_depth(path: Path, depth_mm: np.ndarray, mm_per_unit: float = MM_PER_UNIT) -> None:
-    """Write depth [mm] (H, W) as 16-bit PNG; what is not finite, not positive or beyond the range becomes 0."""
+    """Write depth [mm] (H, W) as 16-bit PNG, encoded as ``encode_depth`` says."""
+    write_picture(path, encode_depth(depth_mm, mm_per_unit))
+
+
+def encode_depth(depth_mm: np.ndarray, mm_per_unit: float = MM_PER_UNIT) -> np.ndarray:
+    """Depth [mm] to uint16 units; what is not finite, not positive or beyond the range becomes 0."""
     with np.errstate(invalid="ignore"):
         units = np.rint(depth_mm / mm_per_unit)
         units = np.where((units > 0) & (units <= MAX_UINT16), units, 0)
-    write_picture(path, units.astype(np.uint16))
+    return units.astype(np.uint16)
 
 
 def write_depth_json(folder: Path, mm_per_unit: float = MM_PER_UNIT, **facts: Any) -> None:

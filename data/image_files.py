@@ -1,6 +1,8 @@
 """Reading and writing picture files: complete or an error, 8 or 16 bits, never a silent conversion."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -42,13 +44,25 @@ def read_picture(path: Path) -> np.ndarray:
     )
     if truncated:
         raise UserError(f"{path} is truncated ({len(content)} bytes, the end mark is missing); copy or render it again")
-    try:
-        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    except cv2.error:  # a size beyond OpenCV's limit
-        picture = None
+    with _errors_only():
+        try:
+            picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+        except cv2.error:  # a size beyond OpenCV's limit
+            picture = None
     if picture is None:
         raise UserError(f"{path} cannot be read as a picture ({len(content)} bytes); remove or replace it")
     return picture
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """Keep OpenCV from warning, once a file, of TIFF tags that nobody reads."""
+    logging = cv2.utils.logging
+    level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
 
 
 def read_rgb(path: Path) -> np.ndarray:

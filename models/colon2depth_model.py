@@ -54,6 +54,8 @@ class Colon2depthModel(BaseModel):
         for name in ("lambda_video", "lambda_video_step", "lambda_feat", "video_start_epoch", "niter_fix_global"):
             if getattr(opt, name) < 0:
                 parser.error(f"--{name} {getattr(opt, name)}: must not be negative")
+        if opt.max_depth_mm <= 0:
+            parser.error(f"--max_depth_mm {opt.max_depth_mm}: must be above 0")
         if opt.d_every < 1:
             parser.error(f"--d_every {opt.d_every}: must be at least 1")
         if opt.niter_fix_global and opt.netG != "local":

@@ -1,4 +1,4 @@
-"""The file formats of the rendered set; the only place that knows their encodings."""
+"""Writes the files of the rendered set, in the encodings that ``data.depth_files`` and ``data.clip_truth`` read."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data.clip_truth import FLOW_SCALE, FLOW_ZERO
+from data.depth_files import encode_depth, write_depth_json
 from data.phantom.camera import Intrinsics
 from util.files import write_text
 
-MM_PER_UNIT = 1.0 / 256.0  # exact in binary; 16 bits reach 256 mm
 MAX_DEPTH_MM = 200.0
-FLOW_OFFSET, FLOW_SCALE = 2**15, 64.0  # KITTI: value = 64 * flow + 2^15
 
 
 def write_image(path: Path, rgb: np.ndarray, jpeg_quality: int = 95) -> None:
@@ -21,19 +21,12 @@ def write_image(path: Path, rgb: np.ndarray, jpeg_quality: int = 95) -> None:
 
 def write_depth(path: Path, depth_mm: np.ndarray) -> None:
     """Write (H, W) depth [mm] as 16-bit PNG; what is not in (0, 200] mm becomes 0, that is invalid."""
-    kept = np.where((depth_mm > 0.0) & (depth_mm <= MAX_DEPTH_MM), depth_mm, 0.0)
-    _write(path, np.round(kept / MM_PER_UNIT).astype(np.uint16))
+    _write(path, encode_depth(np.where(depth_mm <= MAX_DEPTH_MM, depth_mm, 0.0)))
 
 
 def write_depth_encoding(folder: Path) -> None:
     """Write ``depth.json`` that explains the PNG files of ``folder``."""
-    encoding = {
-        "encoding": "16-bit grey PNG, depth along the optical axis, depth_mm = value * mm_per_unit",
-        "mm_per_unit": MM_PER_UNIT,
-        "max_depth_mm": int(MAX_DEPTH_MM),
-        "invalid": 0,
-    }
-    write_json(folder / "depth.json", encoding)
+    write_depth_json(folder, max_depth_mm=MAX_DEPTH_MM)
 
 
 def write_flow(path: Path, flow: np.ndarray, defined: np.ndarray, visible: np.ndarray) -> None:
@@ -41,7 +34,7 @@ def write_flow(path: Path, flow: np.ndarray, defined: np.ndarray, visible: np.nd
 
     Where the flow is not ``defined``, or too long for the format, all three are 0.
     """
-    value = np.round(flow * FLOW_SCALE) + FLOW_OFFSET
+    value = np.round(flow * FLOW_SCALE) + FLOW_ZERO
     writable = defined & ((value > 0) & (value < 2**16)).all(axis=2)
     rgb = np.concatenate([np.where(writable[..., None], value, 0), (visible & writable)[..., None]], axis=2)
     _write(path, np.ascontiguousarray(rgb[..., ::-1].astype(np.uint16)))

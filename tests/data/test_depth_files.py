@@ -158,7 +158,7 @@ def test_depth_comes_back_to_half_a_unit(tmp_path, mm_per_unit):
 
 
 def test_what_the_file_cannot_hold_is_written_as_invalid(tmp_path):
-    depth_mm = np.array([[np.nan, np.inf, -np.inf, -1.0, 0.0, 256.0, 1e9, 255.99609375, 0.001, 1.0]])
+    depth_mm = np.array([[np.nan, np.inf, -np.inf, -1.0, 0.0, 256.0, 300.0, 255.99609375, 0.001, 1.0]])
     write_depth(tmp_path / "a.png", depth_mm)
     write_depth_json(tmp_path)
     assert read_depth_mm(tmp_path / "a.png").tolist() == [[0, 0, 0, 0, 0, 0, 0, 255.99609375, 0, 1.0]]

@@ -128,6 +128,22 @@ def test_an_interrupted_renewal_does_not_leave_the_old_flow_as_current(cache, co
     assert again.calls == 10
 
 
+def test_flow_of_another_estimator_is_not_believed_when_the_run_ended_before_it_said_so(
+    cache, coded_clips, monkeypatch
+):
+    def power_cut(path, text):
+        raise KeyboardInterrupt
+
+    cache.fill(coded_clips, CodeEstimator("old"), CPU)
+    with monkeypatch.context() as patched:
+        patched.setattr("data.flow_cache.write_text", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            cache.fill(coded_clips, CodeEstimator("new"), CPU)
+    again = CodeEstimator("old")
+    cache.fill(coded_clips, again, CPU)
+    assert again.calls == 10
+
+
 def test_clips_that_are_too_short_for_a_pair_are_left_out(tmp_path, save, cache):
     save(tmp_path / "video" / "one" / "0.png", np.full((9, 14, 3), 50))
     for number in range(2):

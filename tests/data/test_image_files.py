@@ -150,3 +150,8 @@ def test_numbers_of_one_width_keep_the_order_of_their_names(tmp_path):
     for name in reversed(names):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == sorted(names)
+
+
+def test_tags_that_nobody_reads_cause_no_warnings(shared_data, capfd):
+    read_picture(shared_data / "c3vd_trans_t1_a" / "0001_depth.tiff")
+    assert capfd.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""What lies on the pixel grid is cropped, flipped and resized together; proven on pictures that hold their own place."""
+"""What lies on the pixel grid is cropped, flipped and resized together, proven on pictures of their own coordinates."""
 
 import numpy as np
 import pytest

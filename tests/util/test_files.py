@@ -29,9 +29,14 @@ def test_the_temporary_name_keeps_the_suffix_and_is_hidden(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path, error):
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(error), atomic_path(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def write_half():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert (tmp_path / "a.txt").read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 

@@ -1,0 +1,91 @@
+"""Means over images, and the two references beside the method."""
+
+import numpy as np
+import pytest
+
+from data.pairs_dataset import PairsDataset
+from data.transforms import Preprocessing
+from evaluation.scores import References, ScoreBoard, batches, find_split, score_pairs
+from tests.tiny_run import MM_PER_UNIT8, write_png
+from util.errors import UserError
+
+
+def write_grey_pairs(root, grey, depth):
+    """One pair for each value: a plain frame of grey and a plain depth map, both 8 bits."""
+    for number, (of_frame, of_depth) in enumerate(zip(grey, depth, strict=True)):
+        write_png(root / "test_A" / f"{number}.png", np.full((5, 7, 3), of_frame, np.uint8))
+        write_png(root / "test_B" / f"{number}.png", np.full((5, 7), of_depth, np.uint8))
+    return PairsDataset(root / "test_A", root / "test_B", Preprocessing("none"))
+
+
+def test_each_image_counts_alike_whatever_its_number_of_valid_pixels():
+    board, gt = ScoreBoard(), np.full((4, 6), 100.0)
+    assert board.add("first", {"ours": gt * 1.1}, gt)
+    few = np.zeros((4, 6))
+    few[0, 0] = 100.0
+    assert board.add("second", {"ours": gt * 1.5}, few)
+    assert board.means()["ours"]["none"]["abs_rel"] == pytest.approx((0.1 + 0.5) / 2)
+    assert board.means()["ours"]["median"]["abs_rel"] == pytest.approx(0.0, abs=1e-12)
+    spread = board.spread("ours", "none")["abs_rel"]
+    assert (spread["min_name"], spread["max_name"]) == ("first", "second")
+    assert spread["std"] == pytest.approx(0.2)
+    assert board.of_image(-1)["abs_rel"] == pytest.approx(0.5)
+
+
+def test_image_without_a_valid_pixel_is_named_and_not_scored():
+    board = ScoreBoard()
+    assert not board.add("black", {"ours": np.ones((2, 3))}, np.zeros((2, 3)))
+    assert (board.names, board.unscored, board.means()) == ([], ["black"], {})
+
+
+def test_only_the_alignments_that_mean_something_are_scored():
+    board = ScoreBoard(("scale_shift",))
+    gt = np.arange(1.0, 13.0).reshape(3, 4)
+    board.add("a", {"ours": 5 * gt + 3}, gt)
+    assert list(board.means()["ours"]) == ["scale_shift"]
+    assert board.of_image(0)["abs_rel"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_scores_of_pairs_are_those_of_the_prediction_in_mm(brightness_predictor, tmp_path):
+    dataset = write_grey_pairs(tmp_path, grey=[100, 120], depth=[100, 100])  # right, and a fifth too far
+    means = score_pairs(brightness_predictor, dataset, References(80.0, 40.0), "scores").means()
+    assert list(means) == ["ours", "constant", "brightness"]
+    assert means["ours"]["none"]["abs_rel"] == pytest.approx(0.1, rel=1e-5)
+    assert means["ours"]["none"]["rmse"] == pytest.approx(20 * MM_PER_UNIT8 / 2, rel=1e-5)
+    true_mm = 100 * MM_PER_UNIT8
+    assert means["constant"]["none"]["abs_rel"] == pytest.approx((80 - true_mm) / true_mm, rel=1e-5)
+
+
+def test_split_without_any_valid_depth_is_an_error_that_names_it(brightness_predictor, tmp_path):
+    dataset = write_grey_pairs(tmp_path, grey=[100], depth=[0])
+    with pytest.raises(UserError, match=r"no depth map of .*test_B has a valid pixel"):
+        score_pairs(brightness_predictor, dataset, None, "scores")
+
+
+def test_references_learn_the_mean_depth_and_the_inverse_square_law(tmp_path):
+    grey = np.array([255, 100, 50])
+    depth_mm = 30 / np.sqrt(grey / 255)
+    stored = np.rint(depth_mm / MM_PER_UNIT8).astype(int)
+    dataset = write_grey_pairs(tmp_path, grey, stored)
+    references = References.fit(dataset)
+    assert references.constant_mm == pytest.approx(stored.mean() * MM_PER_UNIT8, rel=1e-6)
+    assert references.brightness_k_mm == pytest.approx(30, rel=0.01)  # depth is stored in steps of 0.8 mm
+    rgb = dataset.raw(1)[1]
+    predicted = references.predict(rgb)
+    assert predicted["constant"].shape == predicted["brightness"].shape == rgb.shape[:2]
+    np.testing.assert_allclose(predicted["brightness"], depth_mm[1], rtol=0.01)
+
+
+def test_references_of_pairs_without_valid_depth_are_a_users_error(tmp_path):
+    with pytest.raises(UserError, match="no pixel of the training pairs is valid"):
+        References.fit(write_grey_pairs(tmp_path, [100], [0]))
+
+
+def test_batches_hold_every_item_once():
+    assert list(batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batches([], 3)) == []
+
+
+def test_split_that_is_not_there_is_none(make_options, dataroot):
+    assert len(find_split(make_options(), "test")) == 3
+    assert find_split(make_options(), "validation") is None

@@ -1,0 +1,108 @@
+"""Consistency over time, on depth whose motion is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.image_files import read_rgb
+from evaluation.temporal import PairFlow, estimate_pair, mean_scores, score_clip, temporal_metrics
+from models.geometry.flow import create_flow_estimator
+from tests.tiny_run import FRAME, write_clip
+
+HEIGHT, WIDTH = 12, 17
+
+
+def still(mask=None):
+    """No motion; the last row and column have no forward differences and do not count."""
+    if mask is None:
+        mask = np.zeros((HEIGHT, WIDTH), bool)
+        mask[:-1, :-1] = True
+    return PairFlow(np.zeros((2, HEIGHT, WIDTH), np.float32), mask)
+
+
+def ramp(slope_x, slope_y=0.0, start=50.0):
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    return start + slope_x * x + slope_y * y
+
+
+def test_depth_that_moves_with_the_flow_is_consistent():
+    large = np.random.default_rng(0).uniform(20, 90, (HEIGHT + 4, WIDTH + 6)).astype(np.float32)
+    src, tgt = large[:HEIGHT, :WIDTH], large[2 : HEIGHT + 2, 3 : WIDTH + 3]  # everything moves by (-3, -2)
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[2:-1, 3:-1] = True
+    flow = np.stack([np.full((HEIGHT, WIDTH), -3.0), np.full((HEIGHT, WIDTH), -2.0)]).astype(np.float32)
+    scores = temporal_metrics(src, tgt, PairFlow(flow, mask))
+    assert scores == pytest.approx(dict.fromkeys(scores, 0.0), abs=1e-5)
+    backwards = temporal_metrics(src, tgt, PairFlow(-flow, mask))
+    assert min(backwards.values()) > 0.1
+
+
+def test_advance_of_the_camera_is_forgiven():
+    scores = temporal_metrics(ramp(2, 1), ramp(2, 1) - 7, still())
+    assert scores == pytest.approx(dict.fromkeys(scores, 0.0), abs=1e-6)
+
+
+def test_gradient_scores_of_two_slopes_by_hand():
+    """|2 - 3| + |1 - 0.5| = 1.5 mm/px; the source's own gradients are 2 + 1."""
+    scores = temporal_metrics(ramp(2, 1), ramp(3, 0.5), still())
+    assert scores["temporal_grad"] == pytest.approx(1.5, rel=1e-5)
+    assert scores["temporal_grad_rel"] == pytest.approx(0.5, rel=1e-5)
+
+
+def test_scaled_depth_is_inconsistent_in_every_score():
+    scores = temporal_metrics(ramp(2, 1), 1.1 * ramp(2, 1), still())
+    assert scores["temporal_grad_rel"] == pytest.approx(0.1, rel=1e-4)
+    assert scores["temporal_rel"] > 0.005
+
+
+def test_relative_difference_by_hand():
+    """12 of 16 counted columns are unchanged, the others 10 mm farther than 100: 4 / 16 * 0.1."""
+    src = np.full((HEIGHT, WIDTH), 100.0, np.float32)
+    tgt = src.copy()
+    tgt[:, 12:] += 10
+    assert temporal_metrics(src, tgt, still())["temporal_rel"] == pytest.approx(0.025, rel=1e-5)
+
+
+def test_flat_depth_is_consistent_without_a_division_by_zero():
+    src = np.full((HEIGHT, WIDTH), 30.0, np.float32)
+    assert temporal_metrics(src, src, still())["temporal_grad_rel"] == 0.0
+
+
+def test_pixels_that_one_frame_does_not_see_do_not_count():
+    mask = still().mask.copy()
+    mask[:, 8:] = False
+    tgt = ramp(2)
+    tgt[:, 10:] = np.nan  # column 8 of the gradients reads column 9
+    scores = temporal_metrics(ramp(2), tgt, still(mask))
+    assert scores == pytest.approx(dict.fromkeys(scores, 0.0), abs=1e-6)
+
+
+def test_pair_that_shares_no_pixel_has_no_scores():
+    nowhere = still(np.zeros((HEIGHT, WIDTH), bool))
+    assert temporal_metrics(ramp(1), ramp(1), nowhere) is None
+    assert score_clip([ramp(1), ramp(1)], lambda index: nowhere) is None
+
+
+def test_score_of_a_clip_is_the_mean_over_its_pairs():
+    depths = [ramp(2), ramp(3), ramp(3)]
+    assert score_clip(depths, lambda index: still())["temporal_grad"] == pytest.approx(0.5, rel=1e-5)
+    assert mean_scores([]) is None
+
+
+def test_estimated_flow_leads_from_the_first_frame_to_the_second(tmp_path):
+    write_clip(tmp_path, 2)
+    src, tgt = (read_rgb(tmp_path / f"{t:04d}.png") for t in range(2))
+    pair = estimate_pair(src, tgt, create_flow_estimator("dis"), torch.device("cpu"))
+    assert pair.flow.shape == (2, *FRAME)
+    assert pair.mask.mean() > 0.6
+    np.testing.assert_allclose(np.median(pair.flow[:, pair.mask], axis=1), [-2, -1], atol=0.3)  # DIS errs by tenths
+
+
+def test_border_around_the_view_does_not_count(tmp_path):
+    write_clip(tmp_path, 2)
+    frames = [read_rgb(tmp_path / f"{t:04d}.png").copy() for t in range(2)]
+    for frame in frames:
+        frame[:, :8] = 0
+    pair = estimate_pair(*frames, create_flow_estimator("dis"), torch.device("cpu"))
+    assert not pair.mask[:, :8].any()
+    assert pair.mask[:, 12:].any()

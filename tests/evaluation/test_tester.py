@@ -1,0 +1,174 @@
+"""A whole test, on a method that is known: what it scores, and what it needs for it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation import tester
+from evaluation.scores import References
+from evaluation.sources import open_source
+from tests.tiny_run import FRAME, MM_PER_UNIT8, write_clip, write_png
+from util.errors import UserError
+
+PINHOLE = {"model": "pinhole", "width": 88, "height": 72, "fx": 80.0, "fy": 60.0, "cx": 40.0, "cy": 30.0}
+REFERENCES = References(constant_mm=100.0, brightness_k_mm=50.0)
+
+
+def run(opt, predictor, folder, references=REFERENCES):
+    return tester.Tester(opt, open_source(opt), predictor, references).run(folder)
+
+
+def write_grey(folder, values):
+    """Plain pictures, called by their number."""
+    for number, value in enumerate(values):
+        picture = np.full((*FRAME, 3), value, np.uint8)
+        write_png(folder / f"{number}.png", picture if folder.name != "gt" else picture[..., 0])
+    return folder
+
+
+@pytest.fixture
+def ramps(tmp_path):
+    """Two frames whose brightness is their depth, and truths twice as far."""
+    ramp = np.tile(np.linspace(40, 120, FRAME[1]), (FRAME[0], 1)).astype(np.uint8)
+    for number, picture in enumerate((ramp, ramp.max() + ramp.min() - ramp)):
+        write_png(tmp_path / "in" / f"{number}.png", np.repeat(picture[..., None], 3, axis=2))
+        write_png(tmp_path / "gt" / f"{number}.png", 2 * picture)
+    return {"input": tmp_path / "in", "truth": tmp_path / "gt"}
+
+
+def test_scores_stand_under_every_alignment_beside_the_references(make_options, brightness_predictor, ramps, tmp_path):
+    metrics = run(make_options(**ramps), brightness_predictor, tmp_path / "out")
+    assert (metrics["frames"], metrics["scored"]) == (2, 2)
+    assert list(metrics["tables"]) == ["Not aligned", "Median-scaled", "Scale and shift aligned"]
+    assert list(metrics["tables"]["Not aligned"]) == ["ours", "constant", "brightness"]
+    ours = {title: rows["ours"]["abs_rel"] for title, rows in metrics["tables"].items()}
+    assert ours["Not aligned"] == pytest.approx(0.5, rel=1e-5)
+    assert ours["Median-scaled"] == pytest.approx(0.0, abs=1e-5)
+    assert ours["Scale and shift aligned"] == pytest.approx(0.0, abs=1e-5)
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+    assert [row["name"] for row in metrics["per_image"]] == ["0", "1"]
+
+
+def test_truth_without_a_scale_is_scored_aligned_only_and_without_references(
+    make_options, brightness_predictor, ramps, tmp_path
+):
+    (ramps["truth"] / "depth.json").write_text(json.dumps({"mm_per_unit": 1, "relative": True}))
+    metrics = run(make_options(**ramps), brightness_predictor, tmp_path / "out")
+    assert list(metrics["tables"]) == ["Scale and shift aligned"]
+    assert list(metrics["tables"]["Scale and shift aligned"]) == ["ours"]
+    assert metrics["tables"]["Scale and shift aligned"]["ours"]["abs_rel"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_depth_files_are_never_aligned_whatever_the_gallery_shows(make_options, brightness_predictor, ramps, tmp_path):
+    run(make_options(**ramps, align="median", save_npy=True), brightness_predictor, tmp_path / "out")
+    depth = np.load(tmp_path / "out" / "npy" / "0.npy")
+    assert depth[0, 0] == pytest.approx(40 / 255 * 200, rel=1e-5)
+    scores = (tmp_path / "out" / "metrics.csv").read_text().splitlines()[1].split(",")
+    assert float(scores[1]) == pytest.approx(0.0, abs=1e-5)  # abs_rel, median-scaled
+
+
+def test_frame_whose_truth_is_invalid_everywhere_is_predicted_and_not_scored(
+    make_options, brightness_predictor, tmp_path
+):
+    frames, truth = write_grey(tmp_path / "in", [100, 120]), write_grey(tmp_path / "gt", [100, 0])
+    metrics = run(make_options(input=frames, truth=truth), brightness_predictor, tmp_path / "out")
+    assert (metrics["frames"], metrics["scored"]) == (2, 1)
+    assert (tmp_path / "out" / "depth" / "1.png").is_file()
+
+
+def test_frames_without_any_truth_have_depth_and_no_scores(make_options, brightness_predictor, tmp_path):
+    opt = make_options(input=write_grey(tmp_path / "in", [100, 120]))
+    metrics = run(opt, brightness_predictor, tmp_path / "out", references=None)
+    assert (metrics["frames"], metrics["scored"], metrics["tables"], metrics["temporal"]) == (2, 0, {}, None)
+
+
+def test_how_many_ends_early(make_options, brightness_predictor, tmp_path):
+    opt = make_options(input=write_grey(tmp_path / "in", [100, 120, 140]), how_many=2)
+    assert run(opt, brightness_predictor, tmp_path / "out")["frames"] == 2
+
+
+def test_consecutive_frames_are_scored_along_the_flow_and_filmed(make_options, brightness_predictor, tmp_path):
+    write_clip(tmp_path / "in", 3)
+    metrics = run(make_options(input=tmp_path / "in", temporal=True), brightness_predictor, tmp_path / "out")
+    assert metrics["flow"] == "dis"
+    # The depth of this method moves with the picture; what is left is DIS's error of tenths of a pixel.
+    assert metrics["temporal"]["temporal_grad_rel"] < 0.4
+    assert list((tmp_path / "out").glob("depth.*"))
+    apart = run(make_options(input=tmp_path / "in"), brightness_predictor, tmp_path / "out")
+    assert apart["temporal"] is None
+
+
+def test_consecutive_frames_of_different_sizes_are_an_error(make_options, brightness_predictor, tmp_path):
+    write_clip(tmp_path / "in", 1)
+    write_png(tmp_path / "in" / "z.png", np.full((20, 24, 3), 99, np.uint8))
+    with pytest.raises(UserError, match="0000 and z differ in size"):
+        run(make_options(input=tmp_path / "in", temporal=True), brightness_predictor, tmp_path / "out")
+
+
+def test_no_flow_estimator_is_built_where_none_is_needed(make_options, brightness_predictor, tmp_path):
+    """RAFT's weights would be downloaded, on machines with a GPU by default."""
+    frames = write_grey(tmp_path / "in", [100])
+    opt = make_options(input=frames, flow="raft_large", flow_weights=Path("not/there.pth"))
+    assert run(opt, brightness_predictor, tmp_path / "out")["frames"] == 1
+
+
+def test_challenge_protocol_scales_the_whole_trajectory(make_options, brightness_predictor, tmp_path):
+    frames, truth = write_grey(tmp_path / "in", [50, 60]), write_grey(tmp_path / "gt", [100, 120])
+    opt = make_options(input=frames, truth=truth, protocol="simcol3d")
+    metrics = run(opt, brightness_predictor, tmp_path / "out")
+    assert metrics["simcol3d"]["scale"] == pytest.approx(2.0, rel=1e-5)
+    assert metrics["simcol3d"]["l1_cm"] == pytest.approx(0.0, abs=1e-5)
+    array = np.load(tmp_path / "out" / "simcol3d" / "1.npy")
+    assert (array.dtype, array.shape) == (np.float16, FRAME)
+    assert float(array[0, 0]) == pytest.approx(60 / 255, rel=1e-3)
+
+
+# Point clouds
+
+
+def points_of(path):
+    """Vertices of a PLY as float arrays (N, 3)."""
+    header, body = path.read_bytes().split(b"end_header\n", 1)
+    count = int(header.split(b"element vertex ")[1].split()[0])
+    kinds = [line.split()[1].decode() for line in header.splitlines() if line.startswith(b"property")]
+    fields = [(str(i), "<f4" if kind.startswith("float") else "u1") for i, kind in enumerate(kinds)]
+    vertices = np.frombuffer(body, np.dtype(fields), count)
+    return np.stack([vertices[name] for name in "012"], axis=1)
+
+
+def test_points_are_projected_with_the_camera_scaled_to_the_frames(make_options, brightness_predictor, tmp_path):
+    frames = write_grey(tmp_path / "in", [100])
+    (frames / "intrinsics.json").write_text(json.dumps(PINHOLE))  # of frames twice as large
+    run(make_options(input=frames, save_ply=True), brightness_predictor, tmp_path / "out")
+    points = points_of(tmp_path / "out" / "ply" / "0.ply")
+    depth = 100 * MM_PER_UNIT8
+    np.testing.assert_allclose(points[:, 2], depth, rtol=1e-5)
+    # Half the size: fx 40, and cx from (40 + 0.5) / 2 - 0.5 = 19.75; the first pixel is x = 0.
+    assert points[:, 0].min() == pytest.approx((0 - 19.75) / 40 * depth, rel=1e-5)
+    assert points[:, 1].min() == pytest.approx((0 - 14.75) / 30 * depth, rel=1e-5)
+
+
+def test_field_of_view_stands_in_for_a_camera_file(make_options, brightness_predictor, tmp_path):
+    opt = make_options(input=write_grey(tmp_path / "in", [100]), save_ply=True, fov=90.0)
+    run(opt, brightness_predictor, tmp_path / "out")
+    points = points_of(tmp_path / "out" / "ply" / "0.ply")
+    assert np.abs(points[:, 0]).max() == pytest.approx(100 * MM_PER_UNIT8 * 21.5 / 22, rel=1e-5)
+
+
+def test_points_without_a_camera_are_an_error_before_anything_is_written(make_options, brightness_predictor, tmp_path):
+    opt = make_options(input=write_grey(tmp_path / "in", [100]), save_ply=True)
+    with pytest.raises(UserError, match=r"--save_ply needs a pinhole camera: there is no .*intrinsics\.json; give"):
+        run(opt, brightness_predictor, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_camera_that_is_no_pinhole_is_named_and_not_taken_for_a_missing_one(
+    make_options, brightness_predictor, tmp_path
+):
+    frames = write_grey(tmp_path / "in", [100])
+    (frames / "intrinsics.json").write_text(json.dumps(PINHOLE | {"model": "fisheye"}))
+    with pytest.raises(UserError, match="fisheye"):
+        run(make_options(input=frames, save_ply=True), brightness_predictor, tmp_path / "out")
+    assert run(make_options(input=frames), brightness_predictor, tmp_path / "out")["frames"] == 1
