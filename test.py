@@ -35,7 +35,7 @@ def summary(metrics: dict[str, Any]) -> str:
     parts = [f"{metrics['frames']} frames, {metrics['scored']} with a truth to score"]
     parts += [f"{title}\n{format_table(rows)}" for title, rows in metrics["tables"].items()]
     if metrics["temporal"]:
-        parts.append(f"Consistency over time\n{format_table({'ours': metrics['temporal']})}")
+        parts.append(f"Consistency over time\n{format_table(metrics['temporal'])}")
     if metrics["simcol3d"]:
         parts.append(f"SimCol3D protocol\n{format_table({'ours': metrics['simcol3d']})}")
     return "\n\n".join(parts)

@@ -9,6 +9,7 @@ from typing import Any
 from data.clips_dataset import make_flow_estimator
 from evaluation.predictor import Predictor
 from evaluation.scores import References, Scores, find_split, score_pairs
+from evaluation.sources import clips_source
 from evaluation.video import VideoScores, score_video
 from util.checkpoint import versions
 from util.files import write_text
@@ -17,7 +18,12 @@ from util.tables import format_table
 REPORT = "report.json"
 SHOWN = ("abs_rel", "sq_rel", "rmse", "rmse_log", "delta1", "l1_cm")
 SHOWN_TEMPORAL = ("temporal_grad", "temporal_grad_rel", "temporal_rel")
-LABELS = {"ours": "ours", "constant": "constant depth (training mean)", "brightness": "brightness prior (1/sqrt I)"}
+LABELS = {
+    "ours": "ours",
+    "truth": "the true depth",
+    "constant": "constant depth (training mean)",
+    "brightness": "brightness prior (1/sqrt I)",
+}
 
 
 def make_report(
@@ -33,7 +39,8 @@ def make_report(
 
     Returns:
         ``test`` and its aligned variants: {``ours``, ``constant``, ``brightness``: {metric: value}}; ``video``:
-        temporal scores and depth scores; ``video_depth``, ``video_truth``; and ``run``. What the set lacks is None.
+        temporal scores and depth scores; ``video_depth`` and ``video_temporal`` by method; and ``run``. What the
+        set lacks is None.
     """
     report: dict[str, Any] = {"test": None, "video": None, **run, "versions": versions()}
     test_pairs = find_split(opt, "test")
@@ -48,7 +55,7 @@ def make_report(
         }
     if (opt.dataroot / "video_test").is_dir():
         build = partial(make_flow_estimator, opt)
-        report |= _video_report(score_video(predictor, opt.dataroot, "video_test", references, build))
+        report |= _video_report(score_video(predictor, clips_source(opt.dataroot, "video_test"), references, build))
     return report
 
 
@@ -71,9 +78,7 @@ def report_text(report: dict[str, Any]) -> str:
             rows = {LABELS[method]: row for method, row in report[key].items()}
             parts.append(f"{title}\n{format_table(rows, SHOWN)}")
     if report["video"]:
-        rows = {"ours": report["video"]}
-        if report["video_truth"]:
-            rows["the true depth"] = report["video_truth"]
+        rows = {LABELS[method]: row for method, row in report["video_temporal"].items()}
         title = f"Real-domain clips, consistency over time (flow: {report['video_flow']})"
         parts.append(f"{title}\n{format_table(rows, SHOWN_TEMPORAL)}")
     return "\n\n".join(parts)
@@ -84,10 +89,10 @@ def _aligned(means: Scores, align: str) -> dict[str, dict[str, float]]:
 
 
 def _video_report(scores: VideoScores) -> dict[str, Any]:
-    depth = _aligned(scores.depth.means(), "none")
+    depth, temporal = _aligned(scores.depth.means(), "none"), scores.temporal.means()
     return {
-        "video": scores.temporal | depth.get("ours", {}),
+        "video": temporal.get("ours", {}) | depth.get("ours", {}),
         "video_depth": depth,
-        "video_truth": scores.temporal_of_truth,
-        "video_flow": scores.flow,
+        "video_temporal": temporal,
+        "video_flow": scores.temporal.flow,
     }

@@ -11,7 +11,7 @@ import torch
 from data.pairs_dataset import PairsDataset
 from evaluation.predictor import Predictor
 from util.errors import UserError
-from util.metrics import ALIGNMENTS, depth_metrics, summarise
+from util.metrics import ALIGNMENTS, METRICS, depth_metrics, summarise
 from util.progress import progress_bar
 from util.references import brightness_depth, constant_depth, fit_brightness_scale, fit_constant
 
@@ -51,6 +51,7 @@ class ScoreBoard:
     """
 
     alignments: Sequence[str] = ALIGNMENTS
+    metrics: Sequence[str] = METRICS
     names: list[str] = field(default_factory=list)
     unscored: list[str] = field(default_factory=list)
     rows: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
@@ -64,7 +65,8 @@ class ScoreBoard:
         for method, depth in depths.items():
             by_alignment = self.rows.setdefault(method, {align: [] for align in self.alignments})
             for align in self.alignments:
-                by_alignment[align].append(depth_metrics(depth, gt_mm, align=align))
+                scores = depth_metrics(depth, gt_mm, align=align)
+                by_alignment[align].append({metric: scores[metric] for metric in self.metrics})
         return True
 
     def means(self) -> Scores:
@@ -98,11 +100,16 @@ def score_pairs(predictor: Predictor, dataset: PairsDataset, references: Referen
     with progress_bar(len(dataset), what, "images") as bar:
         for samples in batches(map(dataset.raw, range(len(dataset))), PREDICT_BATCH):
             for (name, rgb, gt_mm), depth in zip(samples, predictor([rgb for _, rgb, _ in samples]), strict=True):
-                board.add(name, {"ours": depth} | (references.predict(rgb) if references else {}), gt_mm)
+                board.add(name, by_method(depth, rgb, references), gt_mm)
             bar.update(len(samples))
     if not board.names:
         raise UserError(f"no depth map of {dataset.pairs[0][1].parent} has a valid pixel, so nothing can be scored")
     return board
+
+
+def by_method(depth: np.ndarray, rgb: np.ndarray, references: References | None) -> dict[str, np.ndarray]:
+    """Depth maps of one frame: the method's, called ``ours``, and those of the references."""
+    return {"ours": depth} | (references.predict(rgb) if references else {})
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

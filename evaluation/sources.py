@@ -9,26 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from data.clip_truth import ClipTruth
-from data.clips import VIDEO_SUFFIXES, find_clips
+from data.clips import VIDEO_SUFFIXES, Clip, find_clips
 from data.depth_files import find_encoding, read_depth_mm
-from data.image_files import IMAGE_SUFFIXES, read_rgb
+from data.image_files import IMAGE_SUFFIXES, natural_key, read_rgb
 from data.pairing import find_pairs
 from data.pairs_dataset import PairsDataset
-from evaluation.temporal import PairFlow
-from evaluation.video import clip_frames
+from evaluation.frame import Frame, PairFlow
 from util.errors import UserError
 from util.video_files import read_video_frames, video_info
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame to predict."""
-
-    name: str
-    rgb: np.ndarray  # (H, W, 3) in [0, 1]
-    gt_mm: np.ndarray | None = None  # (H, W), 0 where invalid
-    clip: str | None = None  # neighbours with the same clip follow each other
-    flow_to_next: PairFlow | None = None  # the true one, where it is known
 
 
 @dataclass
@@ -99,11 +87,16 @@ def clips_source(dataroot: Path, split: str) -> Source:
     return Source(split, frames, sum(map(len, clips)), clips[0].files[0].parent)
 
 
+def clip_frames(clip: Clip) -> Iterator[np.ndarray]:
+    """One frame after the other, RGB in [0, 1] (H, W, 3): a whole film would not fit into memory."""
+    return (clip.read(index, 1)[0] for index in range(len(clip)))
+
+
 def folder_source(folder: Path, truth: Path | None, depth_format: str, temporal: bool) -> Source:
     """A folder of frames; depth maps beside them (by the name rules) or in ``truth`` are the truth."""
     pairing = find_pairs(folder, truth or folder)
     truth_of = dict(pairing.pairs)
-    files = sorted([*truth_of, *pairing.frames_alone])
+    files = sorted([*truth_of, *pairing.frames_alone], key=natural_key)
     if not files:
         raise FileNotFoundError(f"no frames in {folder} (looked for {', '.join(IMAGE_SUFFIXES)})")
     if truth is not None and not truth_of:

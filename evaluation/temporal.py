@@ -1,27 +1,19 @@
 """Consistency of depth over time: neighbouring predictions compared along the optical flow."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data.view_mask import find_view
+from evaluation.frame import Frame, PairFlow
 from models.geometry.flow import FlowEstimator, forward_backward_mask, warp
 from models.losses.gradient_warping import masked_gradient_warping_loss
+from util.errors import UserError
 
 MIN_DEPTH_MM = 1e-3  # divisors below are lifted to it
-
-
-class PairFlow(NamedTuple):
-    """Flow from a frame to the next [px], (2, H, W), and where both see the point, bool (H, W)."""
-
-    flow: np.ndarray
-    mask: np.ndarray
-
-
-FlowOfPair = Callable[[int], PairFlow]  # of the frames i and i + 1
+WHOLE = 0.999  # share of valid pixels around a point, but for rounding
 
 
 def temporal_metrics(depth_src: np.ndarray, depth_tgt: np.ndarray, pair: PairFlow) -> dict[str, float] | None:
@@ -39,17 +31,18 @@ def temporal_metrics(depth_src: np.ndarray, depth_tgt: np.ndarray, pair: PairFlo
     reach 0: compare with its scores where they are known.
 
     Args:
-        depth_src, depth_tgt: of frame t and t + 1, (H, W), one unit.
+        depth_src, depth_tgt: of frame t and t + 1, (H, W), one unit; 0 is invalid and not compared.
         pair: flow from t to t + 1.
 
     Returns:
-        None when the mask is empty.
+        None when no pixel is left to compare.
     """
-    if not pair.mask.any():
-        return None
     src, tgt = (torch.from_numpy(depth).float()[None, None] for depth in (depth_src, depth_tgt))
     flow = torch.from_numpy(pair.flow).float()[None]
-    mask = torch.from_numpy(pair.mask)[None, None]
+    known_in_both = _has_gradient(src) & (warp(_has_gradient(tgt).float(), flow) > WHOLE)
+    mask = torch.from_numpy(pair.mask)[None, None] & known_in_both
+    if not mask.any():
+        return None
     gradient = float(masked_gradient_warping_loss(src, tgt, flow, mask))
     # Against a frame of constant depth the loss is the mean size of the source's own gradients.
     steepness = float(masked_gradient_warping_loss(src, torch.zeros_like(src), flow, mask))
@@ -62,15 +55,54 @@ def temporal_metrics(depth_src: np.ndarray, depth_tgt: np.ndarray, pair: PairFlo
     }
 
 
-def score_clip(depths: Sequence[np.ndarray], flow_of: FlowOfPair) -> dict[str, float] | None:
-    """Mean of ``temporal_metrics`` over the neighbours of a clip; None when no pair shares a pixel."""
-    pairs = [temporal_metrics(depths[i], depths[i + 1], flow_of(i)) for i in range(len(depths) - 1)]
-    return mean_scores([pair for pair in pairs if pair is not None])
+class TemporalBoard:
+    """Consistency between frames that follow each other, by method; remembers the frame before.
 
+    Args:
+        build_estimator: called for the first pair whose flow is not known: an estimator may have to be downloaded.
+        device: where flow is estimated.
+    """
 
-def mean_scores(scores: Sequence[dict[str, float]]) -> dict[str, float] | None:
-    """Mean of each score, or None of no scores."""
-    return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]} if scores else None
+    def __init__(self, build_estimator: Callable[[], FlowEstimator], device: torch.device) -> None:
+        self.scores: dict[str, list[dict[str, float]]] = {}
+        self._build_estimator, self._device = build_estimator, device
+        self._estimator: FlowEstimator | None = None
+        self._before: tuple[Frame, Mapping[str, np.ndarray]] | None = None
+
+    @property
+    def flow(self) -> str:
+        """Where the flow came from: ``truth``, or the estimator's name."""
+        return self._estimator.name if self._estimator else "truth"
+
+    def add(self, frame: Frame, depths: Mapping[str, np.ndarray]) -> None:
+        """Compare the depth maps (H, W) of a frame, by method, with those of the frame before in its clip.
+
+        Raises:
+            UserError: frames that are said to follow each other differ in size.
+        """
+        if self._before is not None and frame.clip is not None and self._before[0].clip == frame.clip:
+            src, depths_src = self._before
+            pair = self._flow_between(src, frame)
+            for method in depths_src.keys() & depths.keys():
+                score = temporal_metrics(depths_src[method], depths[method], pair)
+                if score is not None:
+                    self.scores.setdefault(method, []).append(score)
+        self._before = frame, depths
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """Mean of each score over the pairs, by method; empty when no two frames share a pixel."""
+        return {
+            method: {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+            for method, scores in sorted(self.scores.items(), key=_ours_first)
+        }
+
+    def _flow_between(self, src: Frame, tgt: Frame) -> PairFlow:
+        if src.flow_to_next is not None:
+            return src.flow_to_next
+        if src.rgb.shape != tgt.rgb.shape:
+            raise UserError(f"{src.name} and {tgt.name} differ in size: no neighbours; leave --temporal out")
+        self._estimator = self._estimator or self._build_estimator()
+        return estimate_pair(src.rgb, tgt.rgb, self._estimator, self._device)
 
 
 def estimate_pair(rgb_src: np.ndarray, rgb_tgt: np.ndarray, estimator: FlowEstimator, device: torch.device) -> PairFlow:
@@ -81,5 +113,17 @@ def estimate_pair(rgb_src: np.ndarray, rgb_tgt: np.ndarray, estimator: FlowEstim
     return PairFlow(flow_fwd[0].cpu().numpy(), mask & find_view([rgb_src, rgb_tgt]))
 
 
+def _has_gradient(depth: Tensor) -> Tensor:
+    """Where a pixel and its right and lower neighbours are valid, bool in the shape of ``depth``."""
+    valid = depth > 0
+    right, lower = valid.roll(-1, -1), valid.roll(-1, -2)
+    right[..., -1], lower[..., -1, :] = True, True  # the last column and row have no neighbour
+    return valid & right & lower
+
+
 def _to_batch(frame: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))[None]
+
+
+def _ours_first(item: tuple[str, object]) -> tuple[bool, str]:
+    return item[0] != "ours", item[0]

@@ -1,61 +1,31 @@
 """A test: predict every frame of a source, score what has a truth, write everything into a result folder."""
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from data.clips_dataset import make_flow_estimator
+from evaluation.frame import Frame
 from evaluation.predictor import Predictor
 from evaluation.result_folder import ResultFolder
-from evaluation.scores import PREDICT_BATCH, References, ScoreBoard, batches
-from evaluation.sources import Frame, Source
-from evaluation.temporal import PairFlow, estimate_pair, mean_scores, temporal_metrics
-from models.geometry.flow import FlowEstimator
+from evaluation.scores import PREDICT_BATCH, References, ScoreBoard, batches, by_method
+from evaluation.sources import Source
+from evaluation.temporal import TemporalBoard
 from util.checkpoint import versions
 from util.errors import UserError
 from util.intrinsics import Intrinsics, intrinsics_from_fov, read_intrinsics, scale_intrinsics
-from util.metrics import ALIGNMENTS, align_depth, simcol3d_metrics
+from util.metrics import align_depth, simcol3d_metrics
 from util.progress import progress_bar
 
 INTRINSICS_JSON = "intrinsics.json"
-RELATIVE_ALIGNMENTS = ("scale_shift",)  # a truth of unknown scale and offset can be compared in no other way
+# A truth of unknown scale and offset can be compared in no other way, and has no mm.
+RELATIVE_ALIGNMENTS = ("scale_shift",)
+RELATIVE_METRICS = ("abs_rel", "rmse_log", "log10", "delta1", "delta2", "delta3")
 TITLES = {"none": "Not aligned", "median": "Median-scaled", "scale_shift": "Scale and shift aligned"}
-
-
-@dataclass
-class Temporal:
-    """Consistency between frames that follow each other; remembers the frame before.
-
-    The estimator is built for the first pair that needs it: it may have to be downloaded.
-    """
-
-    build_estimator: Callable[[], FlowEstimator]
-    device: torch.device
-    scores: list[dict[str, float]] = field(default_factory=list)
-    before: tuple[Frame, np.ndarray] | None = None
-    estimator: FlowEstimator | None = None
-
-    def add(self, frame: Frame, depth: np.ndarray) -> None:
-        if self.before is not None and frame.clip is not None and self.before[0].clip == frame.clip:
-            src, depth_src = self.before
-            score = temporal_metrics(depth_src, depth, self._flow(src, frame))
-            if score is not None:
-                self.scores.append(score)
-        self.before = frame, depth
-
-    def _flow(self, src: Frame, tgt: Frame) -> PairFlow:
-        if src.flow_to_next is not None:
-            return src.flow_to_next
-        if src.rgb.shape != tgt.rgb.shape:
-            raise UserError(f"{src.name} and {tgt.name} differ in size: no neighbours; leave --temporal out")
-        self.estimator = self.estimator or self.build_estimator()
-        return estimate_pair(src.rgb, tgt.rgb, self.estimator, self.device)
 
 
 class Tester:
@@ -70,11 +40,10 @@ class Tester:
 
     def __init__(self, opt: Namespace, source: Source, predictor: Predictor, references: References | None) -> None:
         self.opt, self.source, self.predictor = opt, source, predictor
-        self.references = None if source.relative else references
-        self.board = ScoreBoard(RELATIVE_ALIGNMENTS if source.relative else ALIGNMENTS)
+        self.references = references
+        self.board = ScoreBoard(RELATIVE_ALIGNMENTS, RELATIVE_METRICS) if source.relative else ScoreBoard()
         self.align = self.board.alignments[-1] if source.relative else opt.align
-        build_estimator = partial(make_flow_estimator, opt)
-        self.temporal = Temporal(build_estimator, predictor.device)
+        self.temporal = TemporalBoard(partial(make_flow_estimator, opt), predictor.device)
         self.trajectory: list[tuple[np.ndarray, np.ndarray]] = []
         self.count = 0
         self.K = find_intrinsics(opt, source)
@@ -107,7 +76,7 @@ class Tester:
             "scored": len(self.board.names),
             "tables": {title: rows for title, rows in tables.items() if rows},
             "spread": {align: self.board.spread("ours", align) for align in ours},
-            "temporal": mean_scores(self.temporal.scores),
+            "temporal": self.temporal.means(),
             "simcol3d": self._simcol3d(),
             "per_image": [
                 {"name": name} | {align: ours[align][index] for align in ours}
@@ -125,10 +94,10 @@ class Tester:
     def _take(self, frame: Frame, depth: np.ndarray, results: ResultFolder) -> None:
         """Score one frame and write what belongs to it."""
         self.count += 1
-        self.temporal.add(frame, depth)
         scores: dict[str, float] = {}
-        by_method = {"ours": depth} | (self.references.predict(frame.rgb) if self.references else {})
-        if frame.gt_mm is not None and self.board.add(frame.name, by_method, frame.gt_mm):
+        depths = by_method(depth, frame.rgb, self.references)
+        self.temporal.add(frame, depths if frame.gt_mm is None else depths | {"truth": frame.gt_mm})
+        if frame.gt_mm is not None and self.board.add(frame.name, depths, frame.gt_mm):
             scores = self.board.of_image(-1, align=self.align)
         results.add_depth(frame.name, depth, npy=self.opt.save_npy)
         shown = align_depth(depth, frame.gt_mm, align=self.align) if scores else depth
@@ -154,8 +123,7 @@ class Tester:
 
     def _facts(self) -> dict[str, str]:
         checkpoint = str(self.opt.checkpoint_file)
-        estimator = self.temporal.estimator
-        flow = {"flow": estimator.name if estimator else "truth"} if self.temporal.scores else {}
+        flow = {"flow": self.temporal.flow} if self.temporal.scores else {}
         return {"checkpoint": checkpoint, "input": str(self.opt.input or self.opt.dataroot)} | self.source.facts | flow
 
 

@@ -6,9 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 SIZE = (20, 28)  # of the tiny set's frames (H, W): no side a power of two, and not square
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Tiny networks gain nothing from threads, and waiting for each other they take the cores from all else."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """A data set, options and a way to call the programs that are small enough for tests."""
 
+import io
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,8 +34,8 @@ class Outcome(NamedTuple):
 
     @property
     def errors(self) -> list[str]:
-        """The lines on stderr that are no progress."""
-        return [line for line in self.err.splitlines() if line and "it/s" not in line and "/s]" not in line]
+        """The lines on stderr that are neither progress nor scores."""
+        return [line for line in self.err.splitlines() if line and not re.search(r"\d%\||^eval at", line)]
 
 
 def write_png(path: Path, pixels: np.ndarray) -> Path:
@@ -87,15 +90,11 @@ def tiny_options(*more: str, dataroot: Path = Path("unused"), model: str = "colo
     return TrainOptions().parse(tiny_args(dataroot, *more, model=model))
 
 
-class Program:
-    """Calls ``main`` of ``train.py`` or ``test.py`` as the command line does, in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-        self.monkeypatch, self.capsys = monkeypatch, capsys
-
-    def __call__(self, main: Callable[[], None], args: list[str]) -> Outcome:
-        self.monkeypatch.setattr(sys, "argv", [f"{main.__module__}.py", *map(str, args)])
-        self.capsys.readouterr()
+def call(main: Callable[[], None], *args: object) -> Outcome:
+    """Call ``main`` of ``train.py`` or ``test.py`` as the command line does, but in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", [f"{main.__module__}.py", *map(str, args)])
         with pytest.raises(SystemExit) as end:
             run_cli(main)
-        return Outcome(end.value.code, *self.capsys.readouterr())
+    return Outcome(end.value.code, out.getvalue(), err.getvalue())

@@ -92,7 +92,7 @@ class Engine:
         """
         self.check()
         values = self._means()
-        self._sums, self._counts = {}, Counter()
+        self._sums, self._counts = dict.fromkeys(self._sums, 0.0), Counter()  # the keys keep the order of the log
         return values
 
     def check(self) -> None:
@@ -109,7 +109,7 @@ class Engine:
                 raise TrainingDiverged(f"weights of {name} are not finite any more; {DIVERGED_ADVICE}")
 
     def _means(self) -> dict[str, float]:
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        return {name: float(total) / self._counts[name] for name, total in self._sums.items() if self._counts[name]}
 
     def to_device(self, batch: Batch) -> Batch:
         return {

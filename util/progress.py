@@ -5,6 +5,7 @@ import sys
 from tqdm import tqdm
 
 PLAIN_INTERVAL_S = 10.0
+CURSOR_UP = "\x1b[A"  # what tqdm writes between two bars, one inside the other
 
 
 def progress_bar(total: int | None, what: str, unit: str, initial: int = 0) -> tqdm:
@@ -31,10 +32,10 @@ def progress_bar(total: int | None, what: str, unit: str, initial: int = 0) -> t
 
 
 class PlainLines:
-    """File-like for tqdm that turns carriage-return updates into lines."""
+    """File-like for tqdm that turns updates, which move the cursor back and up, into lines."""
 
     def write(self, text: str) -> None:
-        line = text.replace("\r", "").strip()
+        line = text.replace("\r", "").replace(CURSOR_UP, "").strip()
         if line:
             sys.stderr.write(line + "\n")
 

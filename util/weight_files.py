@@ -25,9 +25,9 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no file of weights at {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # what a damaged file makes the unpickler raise depends on the byte: IndexError, ...
+        if isinstance(error, OSError) and error.filename:  # it cannot be opened; OSErrors of the unpickler name no file
+            raise
         # PyTorch's own message advises to load unsafely; ours must not.
         raise UserError(
             f"{path} is no PyTorch file of weights, is damaged, or holds Python objects, which are never loaded; "

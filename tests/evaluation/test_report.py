@@ -9,6 +9,7 @@ import pytest
 
 from evaluation.report import make_report, report_text, write_report
 from evaluation.scores import References
+from evaluation.sources import clips_source
 from evaluation.video import score_video
 from models.geometry.flow import create_flow_estimator
 from tests.tiny_run import FRAME, write_png
@@ -34,7 +35,7 @@ def test_report_has_the_test_split_the_clips_and_the_run(make_options, brightnes
     assert list(report["test"]) == ["ours", "constant", "brightness"]
     assert {"abs_rel", "rmse", "delta1", "l1_cm"} <= set(report["test"]["ours"])
     assert set(report["video"]) == {"temporal_grad", "temporal_grad_rel", "temporal_rel"}
-    assert (report["video_flow"], report["video_truth"]) == ("dis", None)
+    assert (report["video_flow"], list(report["video_temporal"])) == ("dis", ["ours", "brightness", "constant"])
     assert {name: report[name] for name in RUN} == RUN
     assert "torch" in report["versions"]
     written = json.loads(write_report(tmp_path / "run", report).read_text(), parse_constant=pytest.fail)
@@ -45,7 +46,8 @@ def test_clips_with_truth_are_scored_against_it_along_the_true_flow(make_options
     write_true_clip(dataroot)
     report = make_report(brightness_predictor, make_options(), REFERENCES, RUN)
     assert report["video_flow"] == "truth"
-    assert report["video_truth"] == pytest.approx(dict.fromkeys(report["video_truth"], 0.0), abs=1e-6)
+    of_truth = report["video_temporal"]["truth"]
+    assert of_truth == pytest.approx(dict.fromkeys(of_truth, 0.0), abs=1e-6)
     assert report["video_depth"]["constant"]["abs_rel"] == pytest.approx(0.1)
     assert report["video"]["abs_rel"] == report["video_depth"]["ours"]["abs_rel"]
     # This method's depth moves with the picture, by whole pixels; only the border columns differ.
@@ -74,14 +76,14 @@ def test_estimator_is_built_only_for_clips_without_true_flow(make_options, brigh
 
 def test_clips_are_scored_without_references_too(brightness_predictor, dataroot):
     write_true_clip(dataroot)
-    scores = score_video(
-        brightness_predictor, dataroot, "video_test", None, lambda: pytest.fail("all clips have their flow")
-    )
+    source = clips_source(dataroot, "video_test")
+    scores = score_video(brightness_predictor, source, None, lambda: pytest.fail("all clips have their flow"))
     assert list(scores.depth.means()) == ["ours"]
     assert scores.depth.names == ["clip/0000", "clip/0001", "clip/0002"]
 
 
 def test_frames_of_a_clip_that_differ_in_size_are_an_error(brightness_predictor, dataroot):
     write_png(dataroot / "video_test" / "clip" / "0001.png", np.full((20, 20, 3), 90, np.uint8))
+    source = clips_source(dataroot, "video_test")
     with pytest.raises(UserError, match="differ in size"):
-        score_video(brightness_predictor, dataroot, "video_test", None, lambda: create_flow_estimator("dis"))
+        score_video(brightness_predictor, source, None, lambda: create_flow_estimator("dis"))

@@ -196,3 +196,10 @@ def test_file_of_another_kind_lists_the_known_ones(make_options, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(UserError, match=r"notes\.txt is neither a folder, a picture nor a video \(known: \.png"):
         open_source(make_options(input=tmp_path / "notes.txt"))
+
+
+def test_frames_of_a_folder_come_in_the_order_in_which_people_count(make_options, tmp_path):
+    for number in (10, 9, 1):
+        write_png(tmp_path / "in" / f"frame_{number}.png", np.full((8, 8, 3), 99, np.uint8))
+    names = [frame.name for frame in open_source(make_options(input=tmp_path / "in")).frames()]
+    assert names == ["frame_1", "frame_9", "frame_10"]

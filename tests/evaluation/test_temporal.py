@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from data.image_files import read_rgb
-from evaluation.temporal import PairFlow, estimate_pair, mean_scores, score_clip, temporal_metrics
+from evaluation.frame import Frame, PairFlow
+from evaluation.temporal import TemporalBoard, estimate_pair, temporal_metrics
 from models.geometry.flow import create_flow_estimator
 from tests.tiny_run import FRAME, write_clip
 
@@ -80,13 +81,39 @@ def test_pixels_that_one_frame_does_not_see_do_not_count():
 def test_pair_that_shares_no_pixel_has_no_scores():
     nowhere = still(np.zeros((HEIGHT, WIDTH), bool))
     assert temporal_metrics(ramp(1), ramp(1), nowhere) is None
-    assert score_clip([ramp(1), ramp(1)], lambda index: nowhere) is None
+    assert board_of([ramp(1), ramp(1)], pair=nowhere).means() == {}
 
 
-def test_score_of_a_clip_is_the_mean_over_its_pairs():
-    depths = [ramp(2), ramp(3), ramp(3)]
-    assert score_clip(depths, lambda index: still())["temporal_grad"] == pytest.approx(0.5, rel=1e-5)
-    assert mean_scores([]) is None
+def test_invalid_depth_is_not_compared_nor_its_gradients():
+    """The hole would make gradients of 50 mm and more at its rim, in the one frame or in the other."""
+    whole, holed = ramp(2), ramp(2)
+    holed[4:7, 5:9] = 0
+    for src, tgt in ((holed, whole), (whole, holed), (holed, holed)):
+        scores = temporal_metrics(src, tgt, still())
+        assert scores == pytest.approx(dict.fromkeys(scores, 0.0), abs=1e-6)
+    assert temporal_metrics(whole, np.zeros_like(whole), still()) is None
+
+
+def board_of(depths, *, pair=None, clips=None):
+    """Depth maps of frames in a row, called ``ours``, with a still flow between them."""
+    board = TemporalBoard(lambda: pytest.fail("the flow is known"), torch.device("cpu"))
+    rgb = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    for number, depth in enumerate(depths):
+        clip = clips[number] if clips else "clip"
+        board.add(Frame(str(number), rgb, clip=clip, flow_to_next=pair or still()), {"ours": depth, "truth": ramp(2)})
+    return board
+
+
+def test_score_of_a_clip_is_the_mean_over_its_pairs_by_method():
+    means = board_of([ramp(2), ramp(3), ramp(3)]).means()
+    assert list(means) == ["ours", "truth"]
+    assert means["ours"]["temporal_grad"] == pytest.approx(0.5, rel=1e-5)
+    assert means["truth"]["temporal_grad"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_frames_of_different_clips_are_no_neighbours():
+    assert board_of([ramp(2), ramp(3)], clips=["a", "b"]).means() == {}
+    assert board_of([ramp(2), ramp(3)], clips=[None, None]).means() == {}
 
 
 def test_estimated_flow_leads_from_the_first_frame_to_the_second(tmp_path):

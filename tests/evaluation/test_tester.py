@@ -51,14 +51,16 @@ def test_scores_stand_under_every_alignment_beside_the_references(make_options, 
     assert [row["name"] for row in metrics["per_image"]] == ["0", "1"]
 
 
-def test_truth_without_a_scale_is_scored_aligned_only_and_without_references(
+def test_truth_without_a_scale_is_scored_aligned_only_and_without_mm(
     make_options, brightness_predictor, ramps, tmp_path
 ):
     (ramps["truth"] / "depth.json").write_text(json.dumps({"mm_per_unit": 1, "relative": True}))
     metrics = run(make_options(**ramps), brightness_predictor, tmp_path / "out")
     assert list(metrics["tables"]) == ["Scale and shift aligned"]
-    assert list(metrics["tables"]["Scale and shift aligned"]) == ["ours"]
-    assert metrics["tables"]["Scale and shift aligned"]["ours"]["abs_rel"] == pytest.approx(0.0, abs=1e-5)
+    rows = metrics["tables"]["Scale and shift aligned"]
+    assert list(rows) == ["ours", "constant", "brightness"]
+    assert list(rows["ours"]) == ["abs_rel", "rmse_log", "log10", "delta1", "delta2", "delta3"]
+    assert rows["ours"]["abs_rel"] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_depth_files_are_never_aligned_whatever_the_gallery_shows(make_options, brightness_predictor, ramps, tmp_path):
@@ -81,7 +83,7 @@ def test_frame_whose_truth_is_invalid_everywhere_is_predicted_and_not_scored(
 def test_frames_without_any_truth_have_depth_and_no_scores(make_options, brightness_predictor, tmp_path):
     opt = make_options(input=write_grey(tmp_path / "in", [100, 120]))
     metrics = run(opt, brightness_predictor, tmp_path / "out", references=None)
-    assert (metrics["frames"], metrics["scored"], metrics["tables"], metrics["temporal"]) == (2, 0, {}, None)
+    assert (metrics["frames"], metrics["scored"], metrics["tables"], metrics["temporal"]) == (2, 0, {}, {})
 
 
 def test_how_many_ends_early(make_options, brightness_predictor, tmp_path):
@@ -94,10 +96,10 @@ def test_consecutive_frames_are_scored_along_the_flow_and_filmed(make_options, b
     metrics = run(make_options(input=tmp_path / "in", temporal=True), brightness_predictor, tmp_path / "out")
     assert metrics["flow"] == "dis"
     # The depth of this method moves with the picture; what is left is DIS's error of tenths of a pixel.
-    assert metrics["temporal"]["temporal_grad_rel"] < 0.4
+    assert metrics["temporal"]["ours"]["temporal_grad_rel"] < 0.4
     assert list((tmp_path / "out").glob("depth.*"))
     apart = run(make_options(input=tmp_path / "in"), brightness_predictor, tmp_path / "out")
-    assert apart["temporal"] is None
+    assert apart["temporal"] == {}
 
 
 def test_consecutive_frames_of_different_sizes_are_an_error(make_options, brightness_predictor, tmp_path):

@@ -215,6 +215,13 @@ def test_generators_update_leaves_no_gradient_on_the_discriminator():
     assert all(torch.equal(p, before) for p, before in zip(method.net_D.parameters(), weights, strict=True))
 
 
+def test_discriminators_terms_do_not_reach_back_into_the_generator():
+    method, batch = make_method("--d_every=1"), {"synthetic": synthetic_batch()}
+    loss = sum(updates_of(method, batch)[1].terms.values())
+    gradients = torch.autograd.grad(loss, list(method.net_G.parameters()), allow_unused=True)
+    assert all(gradient is None for gradient in gradients)
+
+
 @pytest.mark.parametrize(("passes", "weight"), [(0, 5.0), (1, 7.0), (3, 11.0)])
 def test_weight_of_the_video_loss_grows_with_every_pass_over_the_video(passes, weight):
     method, (video, _) = make_method("--lambda_video=5", "--lambda_video_step=2"), video_clip()

@@ -194,6 +194,7 @@ def test_a_value_of_the_wrong_type_in_a_preset_is_an_error(preset, refused):
         (["--resize_or_crop", "resize_and_crop", "--loadSize", "64", "--fineSize", "65"], "--fine_size 65"),
         (["--resize_or_crop", "stretch"], "invalid choice: 'stretch'"),
         (["--d_every", "0"], "--d_every 0"),
+        (["--max_depth_mm", "0"], "--max_depth_mm 0.0"),
         (["--lambda_video", "-1"], "--lambda_video -1.0"),
         (["--continue_train", "--overwrite"], "give one of them"),
         (["--continue_train", "--load_pretrain", "x.pth"], "give one of them"),

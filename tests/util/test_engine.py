@@ -111,6 +111,19 @@ def test_losses_are_means_over_the_updates_since_they_were_read():
     assert engine.losses() == {"G": 7.0}
 
 
+def test_losses_keep_their_order_whichever_comes_first_in_an_interval():
+    def in_turns(method, x, progress):
+        names = ("G", "D") if progress.iteration % 2 else ("D", "G")
+        for name in names:
+            yield Update("G", {name: method.net_G.w * 1.0})
+
+    engine, orders = make_engine(in_turns), []
+    for iteration in (1, 2):
+        engine.step(BATCH, Progress(1, iteration))
+        orders.append(list(engine.losses()))
+    assert orders == [["G", "D"], ["G", "D"]]
+
+
 def test_pictures_are_made_in_evaluation_mode_and_steps_in_training_mode():
     engine = make_engine(lambda method, x, progress: method.modes.append(method.training) or iter(()))
     assert engine.visuals(BATCH)["training"] is False

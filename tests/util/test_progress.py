@@ -51,3 +51,11 @@ def test_in_a_terminal_one_line_is_drawn_over(monkeypatch):
     advance(3, 3)
     assert terminal.getvalue().startswith("\rrendering:")
     assert terminal.getvalue().count("\n") == 1
+
+
+def test_a_bar_within_a_bar_moves_no_cursor(capsys):
+    with progress_bar(2, "training", "iterations"):
+        advance(3, 3)
+    text = capsys.readouterr().err
+    assert "\x1b" not in text
+    assert "\n\n" not in text

@@ -21,7 +21,7 @@ def test_missing_file_is_named(tmp_path):
         read_weights(tmp_path / "none.pth")
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 broken archive"])
+@pytest.mark.parametrize("content", [b"", b"no weights", b"hello", b"PK\x03\x04 broken archive"])
 def test_damaged_file_is_named(tmp_path, content):
     path = tmp_path / "bad.pth"
     path.write_bytes(content)
@@ -63,3 +63,14 @@ def test_at_most_three_keys_of_a_kind_are_named():
 def test_what_is_no_dictionary_is_refused(state):
     with pytest.raises(UserError, match="expected tensors by name, got"):
         load_strictly(nn.Linear(2, 3), state)
+
+
+def test_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    (tmp_path / "a.pth").write_bytes(b"")
+
+    def forbidden(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(torch, "load", forbidden)
+    with pytest.raises(PermissionError):
+        read_weights(tmp_path / "a.pth")
