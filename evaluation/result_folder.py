@@ -103,14 +103,14 @@ class ResultFolder:
         self.rows.append(GalleryRow(name, paths, scores))
 
     def finish(self, title: str, metrics: dict[str, Any], facts: dict[str, str], align: str) -> None:
-        """``depth/depth.json``, ``metrics.json``, ``metrics.csv`` (a row an image) and ``index.html``."""
+        """``depth/depth.json``, ``metrics.json``, ``metrics.csv`` (a row an image, then their mean) and ``index.html``."""
         write_depth_json(self.partial / "depth", self.mm_per_unit, alignment="none", **facts)
         write_text(self.partial / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-        columns = metric_columns({row.name: row.metrics for row in self.rows})
+        scored = {row.name: row.metrics for row in self.rows if row.metrics}
+        columns = metric_columns(scored)
         if columns:
-            write_csv(
-                self.partial / "metrics.csv", {row.name: row.metrics for row in self.rows if row.metrics}, columns
-            )
+            mean = {column: float(np.mean([scores[column] for scores in scored.values()])) for column in columns}
+            write_csv(self.partial / "metrics.csv", scored | {"(mean)": mean}, columns)
         scales = [ColorScale("Depth", self.display_max_mm)]
         if columns:
             scales.append(ColorScale("Error", self._max_error, colorize=colorize_error))

@@ -18,6 +18,7 @@ import test as test_program
 import train as train_program
 from data.depth_files import read_depth_mm
 from evaluation.scores import References
+from models.colon2depth_model import Colon2depthModel
 from tests.tiny_run import FRAME, call, scene, tiny_args, write_clip, write_data_set, write_png
 from util.checkpoint import load_checkpoint, saved_epochs
 from util.video_files import VideoWriter
@@ -110,6 +111,20 @@ def test_log_has_the_discriminator_on_every_line_and_the_scores(trained):
 def test_rate_of_the_optimisers_follows_the_schedule(trained):
     rates = [load_checkpoint(trained[1] / "demo" / f"{epoch}.pth")["optimizers"]["G"] for epoch in (2, 4)]
     assert [rate["param_groups"][0]["lr"] for rate in rates] == pytest.approx([5e-5, 5e-5 / 3])
+
+
+def test_method_is_told_the_epoch_the_iteration_and_the_passes_over_the_video(dataroot, tmp_path, monkeypatch):
+    """3 triplets, one a batch, from the second epoch of 3 iterations on: a pass ends with each of its epochs."""
+    seen = []
+
+    def video_update(method, video, progress):
+        seen.append((progress.epoch, progress.iteration, progress.passes["video"]))
+        return original(method, video, progress)
+
+    original = Colon2depthModel.video_update
+    monkeypatch.setattr(Colon2depthModel, "video_update", video_update)
+    assert train(dataroot, tmp_path, "--max_steps=8", "--no_report", "--no_html").code == 0
+    assert seen == [(2, 4, 0), (2, 5, 0), (2, 6, 0), (3, 7, 1), (3, 8, 1)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

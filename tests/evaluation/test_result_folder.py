@@ -37,8 +37,8 @@ def names(folder):
 def test_everything_is_written_under_the_names_of_the_frames(tmp_path):
     assert names(write_all(tmp_path / "test_latest")) == sorted(
         ["depth/depth.json", "index.html", "metrics.csv", "metrics.json"]
-        + [f"{folder}/{name}.png" for folder in ("depth", "color") for name in ("a", "clip/b")]
-        + [f"npy/{name}.npy" for name in ("a", "clip/b")]
+        + [f"{folder}/{name}.png" for folder in ("depth", "color") for name in ("a", "clip/b", "(mean)")]
+        + [f"npy/{name}.npy" for name in ("a", "clip/b", "(mean)")]
         + [f"images/{name}_{what}.png" for name in ("a", "clip/b") for what in ("input", "depth", "truth", "error")]
     )
     assert [path.name for path in tmp_path.iterdir()] == ["test_latest"]
@@ -64,11 +64,11 @@ def test_depth_json_says_unit_scale_alignment_and_checkpoint(tmp_path):
     assert fields.items() >= expected.items()
 
 
-def test_scores_are_a_json_and_a_row_an_image(tmp_path):
+def test_scores_are_a_json_and_a_row_an_image_then_their_mean(tmp_path):
     folder = write_all(tmp_path / "out")
     assert json.loads((folder / "metrics.json").read_text()) == METRICS
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
-    assert rows == [{"name": name, "abs_rel": "0.2", "rmse": "3.0"} for name in ("a", "clip/b")]
+    assert rows == [{"name": name, "abs_rel": "0.2", "rmse": "3.0"} for name in ("a", "clip/b", "(mean)")]
 
 
 def test_frames_without_truth_have_neither_scores_nor_an_error_picture(tmp_path):
