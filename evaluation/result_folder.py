@@ -103,7 +103,7 @@ class ResultFolder:
         self.rows.append(GalleryRow(name, paths, scores))
 
     def finish(self, title: str, metrics: dict[str, Any], facts: dict[str, str], align: str) -> None:
-        """``depth/depth.json``, ``metrics.json``, ``metrics.csv`` (a row an image, then their mean) and ``index.html``."""
+        """``depth/depth.json``, ``metrics.json``, ``metrics.csv`` (a row an image, then the mean), ``index.html``."""
         write_depth_json(self.partial / "depth", self.mm_per_unit, alignment="none", **facts)
         write_text(self.partial / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         scored = {row.name: row.metrics for row in self.rows if row.metrics}

@@ -29,9 +29,8 @@ def main() -> None:
     changes = {metric: change(scores, metric) for metric in METRICS}
     print("change of the mean over the seeds (negative: better)")
     for metric, values in changes.items():
-        print(
-            f"  {metric:<18} {values['mean']:+7.1%}   by seed: {', '.join(f'{value:+.1%}' for value in values['seeds'])}"
-        )
+        by_seed = ", ".join(f"{value:+.1%}" for value in values["seeds"])
+        print(f"  {metric:<18} {values['mean']:+7.1%}   by seed: {by_seed}")
     write_text(checkpoints / "ablation.json", json.dumps({"scores": scores, "changes": changes}, indent=1) + "\n")
 
 

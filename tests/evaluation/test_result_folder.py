@@ -37,8 +37,8 @@ def names(folder):
 def test_everything_is_written_under_the_names_of_the_frames(tmp_path):
     assert names(write_all(tmp_path / "test_latest")) == sorted(
         ["depth/depth.json", "index.html", "metrics.csv", "metrics.json"]
-        + [f"{folder}/{name}.png" for folder in ("depth", "color") for name in ("a", "clip/b", "(mean)")]
-        + [f"npy/{name}.npy" for name in ("a", "clip/b", "(mean)")]
+        + [f"{folder}/{name}.png" for folder in ("depth", "color") for name in ("a", "clip/b")]
+        + [f"npy/{name}.npy" for name in ("a", "clip/b")]
         + [f"images/{name}_{what}.png" for name in ("a", "clip/b") for what in ("input", "depth", "truth", "error")]
     )
     assert [path.name for path in tmp_path.iterdir()] == ["test_latest"]
