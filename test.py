@@ -1,6 +1,7 @@
 """Test a method (depth maps, scores, a gallery): ``python test.py --name phantom``; ``--help`` lists the options."""
 
 import sys
+from argparse import Namespace
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from evaluation.tester import Tester
 from models import create_model
 from options.test_options import TestOptions
 from util.errors import run_cli
+from util.exported_weights import SUFFIX
+from util.precision import choose_precision
 from util.run_state import load_pretrained
 from util.tables import format_table
 
@@ -22,12 +25,20 @@ def main() -> None:
     source = open_source(opt)
     device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
     method = create_model(opt)
-    facts = load_pretrained(method, opt.checkpoint_file)
+    facts = load_pretrained(method, opt.checkpoint_file, ema=opt.use_ema)
     references = References(**facts["references"]) if "references" in facts else None
-    predictor = Predictor(method.to(device), Preprocessing.from_options(opt), device)
-    folder = opt.results_dir / opt.name / f"{source.what}_{opt.which_epoch}"
+    precision = choose_precision(opt.precision, device)
+    precision.set_backends()
+    predictor = Predictor(method.to(device), Preprocessing.from_options(opt), device, precision)
+    folder = opt.results_dir / opt.name / f"{source.what}_{which_weights(opt)}"
     metrics = Tester(opt, source, predictor, references).run(folder)
     sys.stdout.write(f"\n{summary(metrics)}\n\ndepth maps  {folder}/depth/\ngallery     {folder}/index.html\n")
+
+
+def which_weights(opt: Namespace) -> str:
+    """What is tested, for the name of the result folder."""
+    epoch = "exported" if opt.checkpoint_file.suffix == SUFFIX else opt.which_epoch
+    return f"{epoch}_ema" if opt.use_ema else epoch
 
 
 def summary(metrics: dict[str, Any]) -> str:

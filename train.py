@@ -1,49 +1,74 @@
 """Train a method: ``python train.py --preset phantom``; ``--help`` lists the options."""
 
-import shlex
+import os
 import sys
 import time
 from argparse import Namespace
-from pathlib import Path
+from contextlib import nullcontext
 
 import yaml
 
 from data import create_streams
 from data.pairs_dataset import PairsDataset
 from data.phantom.prepare import render_if_missing
+from data.prefetch import Prefetcher
 from data.streams import StreamMixer
 from data.transforms import Preprocessing
 from evaluation.predictor import Predictor
-from evaluation.report import make_report, report_text, write_report
+from evaluation.report import report_run
 from evaluation.scores import References, find_split, score_pairs
 from models import create_model
 from options.base_options import to_plain
 from options.train_options import TrainOptions
-from util.engine import Engine, rate_factor, seed_everything
-from util.errors import run_cli
+from util.allocator import keep_freed_memory
+from util.distributed import Processes, join_processes
+from util.engine import Engine, EngineSettings
+from util.errors import StoppedAfterSaving, run_cli
 from util.interrupt import StopRequest
 from util.monitor import TrainingMonitor
+from util.random_state import seed_everything
+from util.run_lock import RunLock
 from util.run_state import RunState, check_run_folder, load_pretrained, open_run_folder
+from util.schedule import rate_factor
+from util.step_faults import StepFaults
 from util.updates import Progress
+from util.watchdog import Watchdog, loss_scale_symptom
+
+ECHO_S = 2.0  # a launcher and its processes get a signal together, and the launcher passes it on to them once more
 
 
 def main() -> None:
     opt, began = TrainOptions().parse(), time.monotonic()
+    keep_freed_memory()
+    with (
+        join_processes(os.environ, opt.gpu_ids) as processes,
+        RunLock(opt.checkpoints_dir / opt.name) if processes.main else nullcontext(),
+    ):
+        run_training(opt, processes, began)
+
+
+def run_training(opt: Namespace, processes: Processes, began: float) -> None:
+    """From options to the report."""
     seed_everything(opt.seed)
     folder = opt.checkpoints_dir / opt.name
     check_run_folder(folder, continue_train=opt.continue_train, overwrite=opt.overwrite)
-    render_if_missing(opt)
-    eval_pairs, _ = find_split(opt, "eval"), find_split(opt, "test")  # what is wrong there is an error before training
-    streams = create_streams(opt)
+    with processes.main_first():
+        render_if_missing(opt)
+        eval_pairs, _ = find_split(opt, "eval"), find_split(opt, "test")  # mistakes there show before the training
+        streams = create_streams(opt, processes.rank, processes.size)
     method = create_model(opt)
-    engine = Engine(method, opt.gpu_ids)
-    run = RunState(folder, to_plain(opt), engine, streams)
+    engine = Engine(method, EngineSettings.from_options(opt, processes), processes)
+    batches = Prefetcher(streams, method.active_streams, engine.to_device, device=engine.device)
+    run = RunState(folder, to_plain(opt), engine, batches, writes=processes.main, keep_last=opt.keep_last)
     start(opt, run, streams)
-    open_run_folder(folder, to_plain(opt), continue_train=opt.continue_train, overwrite=opt.overwrite)
-    predictor = Predictor(method, Preprocessing.from_options(opt), engine.device)
+    with processes.main_first():
+        if processes.main:
+            open_run_folder(folder, to_plain(opt), continue_train=opt.continue_train, overwrite=opt.overwrite)
+    predictor = Predictor(method, Preprocessing.from_options(opt), engine.device, engine.precision)
     train(opt, run, streams, predictor, eval_pairs)
-    if opt.report:
-        report(opt, run, predictor, time.monotonic() - began)
+    if opt.report and processes.main:
+        facts = {"seconds": time.monotonic() - began, "iterations": run.iteration}
+        report_run(opt, predictor, run.facts.get("references"), facts)
 
 
 def start(opt: Namespace, run: RunState, streams: StreamMixer) -> None:
@@ -52,41 +77,45 @@ def start(opt: Namespace, run: RunState, streams: StreamMixer) -> None:
         run.resume(opt.which_epoch)
         return
     if isinstance(streams.first.dataset, PairsDataset):
-        run.facts["references"] = vars(References.fit(streams.first.dataset))
+        run.facts["references"] = vars(References.fit(streams.first.dataset, skip_bad=opt.on_bad_sample == "skip"))
     if opt.load_pretrain:
         load_pretrained(run.engine.method, opt.load_pretrain)
+    run.engine.begin()
 
 
 def train(
     opt: Namespace, run: RunState, streams: StreamMixer, predictor: Predictor, eval_pairs: PairsDataset | None
 ) -> None:
     """Epochs over the first stream; in each iteration the method's updates, then logs, pictures and checkpoints."""
-    engine, method = run.engine, run.engine.method
-    last_epoch = opt.niter + opt.niter_decay
-    total = min(last_epoch * len(streams), opt.max_steps or sys.maxsize)
-    with make_monitor(opt, run, total) as monitor, StopRequest() as stop:
+    engine, batches, processes = run.engine, run.streams, run.engine.processes
+    total = min((opt.niter + opt.niter_decay) * len(batches), opt.max_steps or sys.maxsize)
+    faults = StepFaults(engine, run.folder, run.options, streams.files_of, memory=opt.print_freq)
+    with make_monitor(opt, run, total) as monitor, StopRequest(echo_s=ECHO_S if processes.size > 1 else 0.0) as stop, faults.told():
         while run.iteration < total:
-            epoch = streams.epoch
+            epoch, stopping = batches.epoch, False
             engine.set_rate(rate_factor(epoch, opt.niter, opt.niter_decay))
-            method.begin_epoch(epoch)
-            while streams.epoch == epoch and run.iteration < total and not stop.requested:
-                progress = Progress(epoch, run.iteration + 1, streams.passes)
+            engine.begin_epoch(epoch)
+            while batches.epoch == epoch and run.iteration < total and not stopping:
+                progress, numbers = Progress(epoch, run.iteration + 1, batches.passes), batches.state_dict()
                 with monitor.loading():
-                    batch = streams.next(method.active_streams(epoch))
+                    batch = batches.next()
+                faults.remember(progress.iteration, {stream: numbers[stream] for stream in batch})
                 engine.step(batch, progress)
                 run.iteration += 1
                 monitor.after_step(progress, engine, batch)
-                if run.iteration % opt.save_latest_freq == 0:
+                monitor.skipped(streams.take_skipped())
+                stopping, last = processes.any(stop.requested), run.iteration == total
+                if run.iteration % opt.save_latest_freq == 0 and not (stopping or last):
                     run.save("latest")
-            whole, last = streams.epoch > epoch, run.iteration == total
+            whole = batches.epoch > epoch
             if last or (whole and epoch % opt.eval_epoch_freq == 0):
                 evaluate(run, epoch, monitor, predictor, eval_pairs)
             if whole and epoch % opt.save_epoch_freq == 0:
                 run.save(str(epoch))
-            if last or stop.requested:
+            if last or stopping:
                 run.save("latest")
-            if stop.requested:
-                raise KeyboardInterrupt(f"saved at iteration {run.iteration}; go on with --continue_train")
+            if stopping:
+                raise StoppedAfterSaving(f"saved at iteration {run.iteration}; go on with --continue_train")
 
 
 def evaluate(
@@ -96,14 +125,20 @@ def evaluate(
     if eval_pairs is None:
         return
     run.engine.check()
-    scores = score_pairs(predictor, eval_pairs, None, f"eval, epoch {epoch}").means()["ours"]["none"]
+    processes = run.engine.processes
+    board = score_pairs(
+        predictor, eval_pairs, None, f"eval, epoch {epoch}", processes.rank, processes.size, processes.gather
+    )
+    scores = board.means()["ours"]["none"]
     monitor.scores("eval", scores, run.iteration)
     if run.improves("abs_rel", scores["abs_rel"]):
         run.save("best")
 
 
 def make_monitor(opt: Namespace, run: RunState, total: int) -> TrainingMonitor:
-    """The monitor of this run."""
+    """The monitor of this run; only that of the main process shows and writes something."""
+    engine = run.engine
+    scales = [loss_scale_symptom(name) for name in engine.updaters]
     return TrainingMonitor(
         run.folder,
         name=opt.name,
@@ -114,25 +149,10 @@ def make_monitor(opt: Namespace, run: RunState, total: int) -> TrainingMonitor:
         print_freq=opt.print_freq,
         display_freq=opt.display_freq,
         html=opt.html,
+        num_workers=opt.num_workers,
+        watchdog=Watchdog([*engine.method.symptoms(), *scales]),
+        quiet=not engine.processes.main,
     )
-
-
-def report(opt: Namespace, run: RunState, predictor: Predictor, seconds: float) -> None:
-    """Score the test split and the real-domain clips, print the tables and write ``report.json``."""
-    facts = {"seconds": seconds, "command": shlex.join(sys.argv), "iterations": run.iteration}
-    fitted = run.facts.get("references")
-    scores = make_report(predictor, opt, References(**fitted) if fitted else None, facts)
-    path = write_report(run.folder, scores)
-    elsewhere = "" if opt.checkpoints_dir == Path("checkpoints") else f" --checkpoints_dir {opt.checkpoints_dir}"
-    places = {
-        "report": str(path),
-        "checkpoints": f"{run.folder}/latest.pth (to go on), latest_net_G.pth (bare weights)",
-        "pictures": f"{run.folder}/web/index.html" if opt.html else "",
-        "tensorboard": f"tensorboard --logdir {opt.checkpoints_dir}",
-        "depth maps": f"bash scripts/test.sh --name {opt.name}{elsewhere}",
-    }
-    listed = "".join(f"{what:<13}{where}\n" for what, where in places.items() if where)
-    sys.stdout.write(f"\n{report_text(scores)}\n\n{listed}")
 
 
 if __name__ == "__main__":

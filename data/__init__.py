@@ -13,11 +13,13 @@ from data.pairs_dataset import PairsDataset
 from data.phantom import prepare
 from data.streams import StreamMixer, build_mixer
 from data.transforms import Preprocessing
+from util.errors import UserError
 
 STREAMS: dict[str, Callable[[Namespace], BaseDataset]] = {
     "synthetic": lambda opt: PairsDataset.from_options(opt, opt.phase),
     "video": ClipsDataset.from_options,
 }
+BATCH_SIZES = {"synthetic": "batch_size", "video": "video_batch_size"}  # the option that holds a stream's
 
 
 def add_options(parser: ArgumentParser, is_train: bool) -> None:
@@ -30,6 +32,12 @@ def add_options(parser: ArgumentParser, is_train: bool) -> None:
     if is_train:
         group.add_argument("--video_batch_size", "--videoBatchSize", type=int, default=4, help="clips of a batch")
         group.add_argument("--serial_batches", action="store_true", help="take samples in order, without shuffling")
+        group.add_argument(
+            "--on_bad_sample",
+            choices=("raise", "skip"),
+            default="raise",
+            help="a training sample that cannot be read: end and name its file, or take the next one and list the file",
+        )
         prepare.add_options(parser)
     for declare in (Preprocessing.add_options, PairsDataset.add_options, ClipsDataset.add_options):
         declare(parser, is_train)
@@ -47,11 +55,30 @@ def check_options(parser: ArgumentParser, opt: Namespace) -> None:
         parser.error(f"--fine_size {opt.fine_size} cannot be cut out of frames of --load_size {opt.load_size}")
 
 
-def create_streams(opt: Namespace) -> StreamMixer:
+def create_streams(opt: Namespace, rank: int = 0, world: int = 1) -> StreamMixer:
     """The streams that the method of ``opt`` learns from (``opt.streams``), mixed.
 
+    Args:
+        opt: options of the training.
+        rank, world: which process this is, of how many that share each batch.
+
     Raises:
-        UserError, FileNotFoundError: a data set is missing or wrong; says which file and what to do.
+        UserError, FileNotFoundError: a data set is missing or wrong, or a batch cannot be shared; says what to do.
     """
-    batch_sizes = {"synthetic": opt.batch_size, "video": opt.video_batch_size}
-    return build_mixer({name: STREAMS[name](opt) for name in opt.streams}, batch_sizes, opt)
+    check_shares(opt, world)
+    batch_sizes = {name: getattr(opt, BATCH_SIZES[name]) for name in opt.streams}
+    return build_mixer({name: STREAMS[name](opt) for name in opt.streams}, batch_sizes, opt, rank, world)
+
+
+def check_shares(opt: Namespace, world: int) -> None:
+    """Each process, and each part of an accumulated batch, must get as many samples as the others.
+
+    Raises:
+        UserError: one does not; names the flags.
+    """
+    parts = opt.accumulate
+    among = " with ".join([f"{world} processes"] * (world > 1) + [f"--accumulate {parts}"] * (parts > 1))
+    for name in opt.streams:
+        flag, size = BATCH_SIZES[name], getattr(opt, BATCH_SIZES[name])
+        if size % (world * parts):
+            raise UserError(f"--{flag} {size} cannot be shared equally ({among}); take a multiple of {world * parts}")

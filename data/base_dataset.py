@@ -1,5 +1,7 @@
 """What all datasets have in common: samples as dicts of tensors, drawn with a random generator of their own."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,10 @@ class BaseDataset(Dataset):
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """The sample ``index``, augmented with ``rng``, or as it is when that is None."""
+        raise NotImplementedError
+
+    def files(self, index: int) -> list[Path]:
+        """The files that the sample ``index`` is read from, for telling users which."""
         raise NotImplementedError
 
     def __getitem__(self, key: int | SampleKey) -> Sample:

@@ -75,6 +75,13 @@ class ClipsDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.windows)
 
+    def files(self, index: int) -> list[Path]:
+        """The frames of the window, or the one file that holds them side by side."""
+        which, start = self.windows[index]
+        clip = self.clips[which]
+        span = slice(start, start + self.length * self.step, self.step)
+        return list(clip.files if clip.side_by_side else clip.files[span])
+
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         which, start = self.windows[index]
         frames = self.clips[which].read(start, self.length, self.step)

@@ -63,6 +63,10 @@ class PairsDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def files(self, index: int) -> list[Path]:
+        """The frame and its depth map."""
+        return list(self.pairs[index])
+
     def raw(self, index: int) -> tuple[str, np.ndarray, np.ndarray]:
         """Name, RGB in [0, 1] (H, W, 3) and depth [mm] (H, W) as they are on disk."""
         frame, depth = self.pairs[index]

@@ -1,89 +1,71 @@
 """Streams of batches, each endless and shuffled anew at every pass, and the mixer that puts them together.
 
-The order of a pass depends on the seed and the number of the pass only, and a sample's augmentation on those and its
-index. So a position is two numbers, and a resumed run sees what the undisturbed one would have seen.
+A position in a stream is a number of batches (``data.batch_order``). The processes of one training draw the same order,
+and each loads its share of every batch, so a position is the same in all of them, however many they are.
 """
 
 from argparse import Namespace
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from data.base_dataset import BaseDataset, Sample, SampleKey
+from data.bad_samples import read_or_next
+from data.base_dataset import BaseDataset
+from data.batch_order import EndlessBatches
+from data.loading import Batches, Loaded, how_a_loader_died, start_loading
 from util.errors import UserError
-from util.interrupt import leave_stopping_to_main
 
 Batch = dict[str, dict[str, Tensor]]
 
-
-class EndlessBatches(Sampler):
-    """Keys (index, seed) of one batch after the other, from ``start`` batches into the stream on, for ever.
-
-    Every pass is a new permutation; what is left over at its end, less than a batch, waits for another pass.
-    """
-
-    def __init__(self, size: int, batch_size: int, seed: int, shuffle: bool, start: int = 0) -> None:
-        self.size, self.batch_size, self.seed, self.shuffle, self.start = size, batch_size, seed, shuffle, start
-
-    @property
-    def batches_per_pass(self) -> int:
-        return self.size // self.batch_size
-
-    def __iter__(self) -> Iterator[list[SampleKey]]:
-        number = self.start
-        while True:
-            pass_number, position = divmod(number, self.batches_per_pass)
-            order = np.arange(self.size)
-            if self.shuffle:
-                order = np.random.default_rng([self.seed, pass_number]).permutation(self.size)
-            for batch in range(position, self.batches_per_pass):
-                picked = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-                yield [(int(index), self._sample_seed(pass_number, int(index))) for index in picked]
-            number = (pass_number + 1) * self.batches_per_pass
-
-    def _sample_seed(self, pass_number: int, index: int) -> int:
-        return int(np.random.SeedSequence([self.seed, pass_number, index]).generate_state(1)[0])
-
-
-class SamplesOrFault(Dataset):
-    """Hands a user's mistake over as a value: raised in a worker, it would arrive as the text of a traceback."""
-
-    def __init__(self, dataset: BaseDataset) -> None:
-        self.dataset = dataset
-
-    def __getitems__(self, keys: list[SampleKey]) -> list[Sample] | Exception:
-        try:
-            return [self.dataset[key] for key in keys]
-        except (UserError, OSError) as fault:
-            return fault
-
-    @staticmethod
-    def collate(samples: list[Sample] | Exception) -> dict[str, Tensor] | Exception:
-        if isinstance(samples, Exception):
-            return samples
-        sizes = {tuple(tensor.shape[-2:]) for sample in samples for tensor in list(sample.values())[:1]}
-        if len(sizes) > 1:
-            listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes))
-            return UserError(f"frames of one batch differ in size ({listed}); use --resize_or_crop resize")
-        return default_collate(samples)
+DYING_S = 1.0  # a dying process closes its connections a little before the system calls it dead
 
 
 class Stream:
-    """Endless batches of one dataset; workers start with the first batch that is asked for."""
+    """Endless batches of one dataset; workers start with the first batch that is asked for.
+
+    Args:
+        name: for messages.
+        dataset: what is read.
+        batch_size: samples of a batch, over all processes.
+        seed, shuffle: give the order, and the augmentation.
+        num_workers: loader processes; 0 loads in this one.
+        rank, world: which process this is, of how many that share each batch.
+        skip_bad: take the next sample where the files of one cannot be read, and tell in ``skipped``.
+        pin_memory: make copying to a GPU fast.
+
+    Raises:
+        UserError: the dataset has no whole batch, or the batch cannot be shared equally.
+    """
 
     def __init__(
-        self, name: str, dataset: BaseDataset, batch_size: int, *, seed: int, shuffle: bool = True, num_workers: int = 0
+        self,
+        name: str,
+        dataset: BaseDataset,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        skip_bad: bool = False,
+        pin_memory: bool = False,
     ) -> None:
         if len(dataset) < batch_size:
             raise UserError(f"the {name} stream has {len(dataset)} samples, fewer than a batch of {batch_size}")
+        if batch_size % world:
+            raise UserError(
+                f"the {name} stream's batch of {batch_size} cannot be shared by {world} processes; "
+                f"take a batch size that is a multiple of {world}"
+            )
         self.name, self.dataset, self.batch_size = name, dataset, batch_size
         self.seed, self.shuffle, self.num_workers = seed, shuffle, num_workers
+        self.rank, self.world, self.skip_bad, self.pin_memory = rank, world, skip_bad, pin_memory
+        self.skipped: dict[str, str] = {}  # file: reason
         self.consumed = 0  # batches
-        self._iterator: Iterator[dict[str, Tensor]] | None = None
+        self._iterator: Iterator[Loaded] | None = None
 
     @property
     def batches_per_pass(self) -> int:
@@ -95,35 +77,55 @@ class Stream:
         return self.consumed // self.batches_per_pass
 
     def next(self) -> dict[str, Tensor]:
-        """The next batch.
+        """This process' share of the next batch.
 
         Raises:
-            UserError, OSError: a file cannot be read, in this process or in a worker.
+            UserError, OSError: a file cannot be read, in this process or in a worker; or a worker died.
         """
-        if self._iterator is None:
-            self._iterator = iter(self._loader())
-        batch = next(self._iterator)
-        if isinstance(batch, Exception):
+        loaded = self._load()
+        if loaded.fault is not None:
             self.seek(self.consumed)  # asked again, it tries the same batch again
-            raise batch
+            raise loaded.fault
+        self.skipped |= {file: why for file, why in loaded.skipped.items() if file not in self.skipped}
         self.consumed += 1
-        return batch
+        return loaded.batch
 
     def seek(self, consumed: int) -> None:
         """Go to a position, in batches from the beginning."""
         self.consumed = consumed
         self._iterator = None
 
-    def _loader(self) -> DataLoader:
-        keys = EndlessBatches(len(self.dataset), self.batch_size, self.seed, self.shuffle, self.consumed)
-        return DataLoader(
-            SamplesOrFault(self.dataset),
-            batch_sampler=keys,
-            num_workers=self.num_workers,
-            collate_fn=SamplesOrFault.collate,
-            worker_init_fn=leave_stopping_to_main,
-            generator=torch.Generator(),  # else each new iterator draws from the run's, and a resumed run has one more
-            pin_memory=torch.cuda.is_available(),
+    def files_of(self, number: int) -> list[Path]:
+        """The files of batch ``number`` (from 0, counted through all passes), of all processes' shares.
+
+        With ``skip_bad`` it reads the batch once more, to name what was taken in place of a bad sample.
+        """
+        indices = [index for index, _ in next(iter(self._keys(number, rank=0, world=1)))]
+        if self.skip_bad:
+            indices = [read_or_next(self.dataset.__getitem__, self.dataset, index)[0] for index in indices]
+        return list(dict.fromkeys(file for index in indices for file in self.dataset.files(index)))
+
+    def _keys(self, start: int, rank: int, world: int) -> EndlessBatches:
+        size = len(self.dataset)
+        return EndlessBatches(size, self.batch_size, self.seed, self.shuffle, start, rank=rank, world=world)
+
+    def _load(self) -> Loaded:
+        if self._iterator is None:
+            keys = self._keys(self.consumed, self.rank, self.world)
+            batches = Batches(self.dataset, self.skip_bad)
+            self._iterator = start_loading(batches, keys, num_workers=self.num_workers, pin_memory=self.pin_memory)
+        death = how_a_loader_died(self._iterator)
+        if death is None:
+            try:
+                return next(self._iterator)
+            except Exception:
+                death = how_a_loader_died(self._iterator, wait_s=DYING_S)
+                if death is None:
+                    raise
+        self._iterator = None  # ends the other loaders, now that no traceback holds on to them any more
+        raise UserError(
+            f"a process that loads the {self.name} stream died ({death}); often memory or shared memory (/dev/shm) is "
+            f"full: use a smaller --num_workers (now {self.num_workers}) or a larger shared memory"
         )
 
 
@@ -137,6 +139,7 @@ class StreamMixer:
     def __init__(self, streams: dict[str, Stream]) -> None:
         self.streams = streams
         self.first = next(iter(streams.values()))
+        self._told: set[str] = set()
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -157,8 +160,36 @@ class StreamMixer:
         return {name: stream.passes for name, stream in self.streams.items()}
 
     def next(self, active: Collection[str]) -> Batch:
-        """One batch of the first stream and of every other one that is ``active``."""
-        return {name: stream.next() for name, stream in self.streams.items() if stream is self.first or name in active}
+        """One batch of the first stream and of every other one that is ``active``.
+
+        Raises:
+            UserError, OSError: see ``Stream.next``; no stream has moved then.
+        """
+        before = self.state_dict()
+        try:
+            return {name: s.next() for name, s in self.streams.items() if s is self.first or name in active}
+        except Exception:
+            self.load_state_dict(before)
+            raise
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Why files were skipped so far in this process, by file."""
+        return {file: why for stream in self.streams.values() for file, why in stream.skipped.items()}
+
+    def take_skipped(self) -> list[str]:
+        """A line for each skipped file that was not told yet."""
+        new = {file: why for file, why in self.skipped.items() if file not in self._told}
+        self._told |= new.keys()
+        return [f"{file}: {why}" for file, why in new.items()]
+
+    def files_of(self, numbers: Mapping[str, int]) -> dict[str, list[Path]]:
+        """The files of a batch, by stream.
+
+        Args:
+            numbers: number of the batch in each stream, from 0: its ``state_dict`` entry before that batch was taken.
+        """
+        return {name: self.streams[name].files_of(number) for name, number in numbers.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {name: stream.consumed for name, stream in self.streams.items()}
@@ -175,8 +206,10 @@ class StreamMixer:
             self.streams[name].seek(consumed)
 
 
-def build_mixer(datasets: dict[str, BaseDataset], batch_sizes: dict[str, int], opt: Namespace) -> StreamMixer:
-    """Streams of the datasets, with seeds of their own."""
+def build_mixer(
+    datasets: dict[str, BaseDataset], batch_sizes: dict[str, int], opt: Namespace, rank: int = 0, world: int = 1
+) -> StreamMixer:
+    """Streams of the datasets, with seeds of their own; process ``rank`` of ``world`` has its share of each batch."""
     return StreamMixer(
         {
             name: Stream(
@@ -186,6 +219,10 @@ def build_mixer(datasets: dict[str, BaseDataset], batch_sizes: dict[str, int], o
                 seed=opt.seed * len(datasets) + number,
                 shuffle=not opt.serial_batches,
                 num_workers=opt.num_workers,
+                rank=rank,
+                world=world,
+                skip_bad=opt.on_bad_sample == "skip",
+                pin_memory=bool(opt.gpu_ids),
             )
             for number, (name, dataset) in enumerate(datasets.items())
         }

@@ -11,6 +11,7 @@ from data.base_dataset import to_image_tensor
 from data.transforms import Preprocessing, resize_picture
 from models.base_model import BaseModel
 from util.errors import UserError
+from util.precision import Precision
 
 
 class Predictor:
@@ -20,10 +21,14 @@ class Predictor:
         method: its ``predict`` is called in evaluation mode.
         preprocessing: that of the training.
         device: where the method is.
+        precision: of the networks; depth comes out as float32 whatever it is.
     """
 
-    def __init__(self, method: BaseModel, preprocessing: Preprocessing, device: torch.device) -> None:
+    def __init__(
+        self, method: BaseModel, preprocessing: Preprocessing, device: torch.device, precision: Precision | None = None
+    ) -> None:
         self.method, self.preprocessing, self.device = method, preprocessing, device
+        self.precision = precision or Precision("fp32", device)
 
     @torch.no_grad()
     def __call__(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -37,7 +42,8 @@ class Predictor:
         sizes = [picture.shape[-2:] for picture in pictures]
         if len(set(sizes)) > 1:  # frames of different sizes make no batch
             return [depth for frame in frames for depth in self([frame])]
-        depths = self.method.predict(torch.stack(pictures).to(self.device)).float()
+        with self.precision.autocast():
+            depths = self.method.predict(torch.stack(pictures).to(self.device)).float()
         if not depths.isfinite().all():
             raise UserError("the predicted depth is not finite: these weights are spoiled; take an earlier checkpoint")
         return [self._restore(depth, frame.shape[:2]) for depth, frame in zip(depths, frames, strict=True)]

@@ -1,6 +1,8 @@
 """The report at the end of a training: the test split and the real-domain clips, beside the references."""
 
 import json
+import shlex
+import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,31 @@ LABELS = {
     "constant": "constant depth (training mean)",
     "brightness": "brightness prior (1/sqrt I)",
 }
+
+
+def report_run(opt: Namespace, predictor: Predictor, fitted: dict[str, float] | None, facts: dict[str, Any]) -> None:
+    """Score the test split and the real-domain clips, write ``report.json`` into the run's folder and print the tables.
+
+    Args:
+        opt: options of the training.
+        predictor: the trained method.
+        fitted: what the references learned from its training pairs, if it has any.
+        facts: of the run, for the report.
+    """
+    folder = opt.checkpoints_dir / opt.name
+    facts = {**facts, "command": shlex.join(sys.argv)}
+    report = make_report(predictor, opt, References(**fitted) if fitted else None, facts)
+    path = write_report(folder, report)
+    elsewhere = "" if opt.checkpoints_dir == Path("checkpoints") else f" --checkpoints_dir {opt.checkpoints_dir}"
+    places = {
+        "report": str(path),
+        "checkpoints": f"{folder}/latest.pth (to go on), latest_net_G.pth (bare weights)",
+        "pictures": f"{folder}/web/index.html" if opt.html else "",
+        "tensorboard": f"tensorboard --logdir {opt.checkpoints_dir}",
+        "depth maps": f"bash scripts/test.sh --name {opt.name}{elsewhere}",
+    }
+    listed = "".join(f"{what:<13}{where}\n" for what, where in places.items() if where)
+    sys.stdout.write(f"\n{report_text(report)}\n\n{listed}")
 
 
 def make_report(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from util.errors import UserError
 from util.parallel import unwrap
 from util.updates import Progress, Update
+from util.watchdog import Symptom
 
 Batch = dict[str, dict[str, Tensor]]
 Picture = Tensor | np.ndarray  # float (3, H, W) in [0, 1], or uint8 (H, W, 3)
@@ -50,6 +51,14 @@ class BaseModel(nn.Module):
 
     def networks(self) -> dict[str, nn.Module]:
         return {name: child for name, child in self.named_children() if name.startswith("net_")}
+
+    def inference_networks(self) -> dict[str, nn.Module]:
+        """Those that ``predict`` needs: of them averages are kept, and weights exported."""
+        return self.networks()
+
+    def symptoms(self) -> list[Symptom]:
+        """What in the logged losses and facts means that the training goes wrong, and what to do then."""
+        return []
 
     def load_networks(self, states: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
         """Load weights by network name; all keys must fit. ``source`` names them in errors.

@@ -21,10 +21,29 @@ from models.networks.pix2pixhd import GlobalGenerator, LocalEnhancer, Multiscale
 from models.networks.weights import load_published_state
 from util.colormap import colorize_depth, colorize_error
 from util.padding import crop, pad_to_multiple
-from util.parallel import unwrap
+from util.parallel import frozen, unwrap
 from util.updates import Progress, Update
+from util.watchdog import Symptom
 
 FEATURE_FACTOR = 2.0  # the published generator loss is L_GAN + 2 L_FM, beside the weight inside L_FM
+
+
+DISCRIMINATOR_WON = Symptom(
+    name="the discriminator tells real from fake without error",
+    reads=("D_fake", "D_real"),
+    holds=lambda means: means["D_fake"] < 0.01 and means["D_real"] < 0.01,  # chance is 0.25 a scale, both together
+    patience=5,
+    advice="the generator learns nothing from it any more; a larger --d_every, a smaller --ndf or a lower --lr weaken "
+    "it, and true depth maps that their look alone gives away (another range or encoding) are a usual cause",
+)
+CONSTANT_DEPTH = Symptom(
+    name="the predicted depth is almost constant",
+    reads=("depth_spread",),
+    holds=lambda means: means["depth_spread"] < 0.01,  # 1 mm of 200 mm
+    patience=3,
+    advice="usual causes are a --lr too high, frames that are black or all alike, and depth in the wrong unit "
+    "(python -m data.check shows both); --max_depth_mm far above the depths of the data does it too",
+)
 
 
 class NeighbourPairs(NamedTuple):
@@ -79,6 +98,12 @@ class Colon2depthModel(BaseModel):
         self.gan_loss = GANLoss("lsgan" if opt.lsgan else "vanilla")
         self.perceptual_loss = PerceptualLoss(opt.vgg_weights) if opt.vgg_loss else None
 
+    def inference_networks(self) -> dict[str, nn.Module]:
+        return {"net_G": self.net_G}
+
+    def symptoms(self) -> list[Symptom]:
+        return [DISCRIMINATOR_WON, CONSTANT_DEPTH]
+
     def load_network(self, network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
         load_published_state(network, state, source)
 
@@ -100,43 +125,60 @@ class Colon2depthModel(BaseModel):
         """Generator on synthetic pairs, the discriminator at every ``d_every``-th iteration, generator on video."""
         synthetic, video = batch["synthetic"], batch.get("video")
         image, real = synthetic["image"], self.normalise(synthetic["depth_mm"])
+        if video is not None and self.opt.video_update == "joint":
+            predicted, video_depth = self.generate_both(image, video["frames"])
+            video_update = self.video_update(video, video_depth, progress)
+        else:
+            predicted, video_update = self.generate(image), Update("G", {})
         # An invalid pixel takes part in no error: both sides show the discriminator the same there.
-        fake = torch.where(synthetic["valid"], self.generate(image), real)
-        joint = video is not None and self.opt.video_update == "joint"
-        video_update = self.video_update(video, progress) if joint else Update("G", {})
-        yield Update("G", self.generator_terms(image, fake, real) | video_update.terms, video_update.facts)
+        fake = torch.where(synthetic["valid"], predicted, real)
+        facts = {"depth_spread": fake.detach().std(dim=(1, 2, 3)).mean()} | video_update.facts
+        yield Update("G", self.generator_terms(image, fake, real) | video_update.terms, facts)
 
         if progress.iteration % self.opt.d_every == 0:
             yield Update("D", self.discriminator_terms(image, fake.detach(), real))
 
-        if video is not None and not joint:
-            yield self.video_update(video, progress)
+        if video is not None and self.opt.video_update == "alternate":
+            frames = video["frames"]
+            depth = self.generate(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # (B, T, 1, H, W)
+            yield self.video_update(video, depth, progress)
 
     def generator_terms(self, image: Tensor, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
         """L_GAN + 2 L_FM (+ VGG). The discriminator only judges; its features of the real pair need no gradient."""
-        judged = self.net_D(torch.cat((image, fake), dim=1))
-        terms = {"G_GAN": self.gan_loss(judged, True)}
-        if self.opt.gan_feat_loss:
-            with torch.no_grad():
-                judged_real = self.net_D(torch.cat((image, real), dim=1))
-            weight = FEATURE_FACTOR * self.opt.lambda_feat
-            terms["G_FM"] = feature_matching_loss(judged, judged_real, self.opt.n_layers_D, self.opt.num_D, weight)
+        with frozen(self.net_D) as judge:
+            judged = judge(torch.cat((image, fake), dim=1))
+            terms = {"G_GAN": self.gan_loss(judged, True)}
+            if self.opt.gan_feat_loss:
+                with torch.no_grad():
+                    judged_real = judge(torch.cat((image, real), dim=1))
+                weight = FEATURE_FACTOR * self.opt.lambda_feat
+                terms["G_FM"] = feature_matching_loss(judged, judged_real, self.opt.n_layers_D, self.opt.num_D, weight)
         if self.perceptual_loss is not None:
             terms["G_VGG"] = self.opt.lambda_feat * self.perceptual_loss(fake, real)
         return terms
 
     def discriminator_terms(self, image: Tensor, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
         """L_D = (L_fake + L_real) / 2."""
+        pairs = torch.cat((image, fake), dim=1), torch.cat((image, real), dim=1)
+        if self.opt.norm == "instance":  # each image is normalised by itself, so both go in one pass
+            judged = self.net_D(torch.cat(pairs))
+            judged_fake, judged_real = ([[m.chunk(2)[half] for m in maps] for maps in judged] for half in (0, 1))
+        else:
+            judged_fake, judged_real = (self.net_D(pair) for pair in pairs)
         return {
-            "D_fake": 0.5 * self.gan_loss(self.net_D(torch.cat((image, fake), dim=1)), False),
-            "D_real": 0.5 * self.gan_loss(self.net_D(torch.cat((image, real), dim=1)), True),
+            "D_fake": 0.5 * self.gan_loss(judged_fake, False),
+            "D_real": 0.5 * self.gan_loss(judged_real, True),
         }
 
-    def video_update(self, video: dict[str, Tensor], progress: Progress) -> Update:
-        """Masked gradient warping between each clip's middle frame and its neighbours, on the normalised depth."""
+    def video_update(self, video: dict[str, Tensor], depth: Tensor, progress: Progress) -> Update:
+        """Masked gradient warping between each clip's middle frame and its neighbours, on the normalised depth.
+
+        Args:
+            video: the stream's batch.
+            depth: of its frames, (B, T, 1, H, W).
+            progress: the weight grows with the passes over the stream.
+        """
         weight = self.opt.lambda_video + self.opt.lambda_video_step * progress.passes.get("video", 0)
-        frames = video["frames"]
-        depth = self.generate(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # (B, T, 1, H, W)
         pairs = neighbour_pairs(video, depth)
         loss = masked_gradient_warping_loss(pairs.depth_src, pairs.depth_tgt, pairs.flow, pairs.mask, pairs.image_src)
         return Update("G", {"G_video": weight * loss}, {"unmasked": pairs.mask.float().mean()})
@@ -146,6 +188,15 @@ class Colon2depthModel(BaseModel):
         # Twice: the residual blocks mirror a border, and instance norm needs more than one pixel.
         padded, place = pad_to_multiple(images, self.size_multiple, minimum=2 * self.size_multiple)
         return crop(self.net_G(padded), place)
+
+    def generate_both(self, images: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Depth of images (B, 3, H, W) and of the frames of clips (C, T, 3, h, w), in one pass where that is exact."""
+        clips = frames.flatten(0, 1)
+        if self.opt.norm == "instance" and clips.shape[1:] == images.shape[1:]:
+            depth, clip_depth = self.generate(torch.cat((images, clips))).split((len(images), len(clips)))
+        else:
+            depth, clip_depth = self.generate(images), self.generate(clips)
+        return depth, clip_depth.unflatten(0, frames.shape[:2])
 
     def normalise(self, depth_mm: Tensor) -> Tensor:
         """[mm], 0 to max_depth_mm, to [-1, 1]; what lies farther is cut off."""

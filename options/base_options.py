@@ -10,6 +10,7 @@ from configargparse import ArgumentParser as PresetParser
 from configargparse import YAMLConfigFileParser
 
 from util.errors import USER_ERROR_CODE
+from util.precision import PRECISIONS
 
 
 class Refuse(Action):
@@ -47,6 +48,12 @@ def add_base_options(parser: ArgumentParser) -> None:
     group.add_argument("--name", default="colon2depth_512p", help="name of the run: its folder under --checkpoints_dir")
     group.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="where runs are kept")
     group.add_argument("--gpu_ids", default="0", help="GPUs, e.g. 0 or 0,1,2 (DataParallel over them); -1 is the CPU")
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="what networks compute in; auto: bf16 on GPUs that have it (Ampere and later), else tf32; the CPU: fp32",
+    )
     group.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation")
     group.add_argument(
         "--display_max_mm", type=float, default=100.0, help="depth of the darkest colour in pictures [mm]"

@@ -9,17 +9,20 @@ import data
 import models
 from data.transforms import Preprocessing
 from options.base_options import add_base_options, check_base_options, declared_by, from_plain, new_parser
-from util.checkpoint import find_checkpoint, load_checkpoint
+from util.checkpoint import find_checkpoint, networks_of
 from util.errors import UserError
+from util.exported_weights import SUFFIX
 from util.metrics import ALIGNMENTS
+from util.trained_weights import read_trained
 
-INHERITED = ("dataroot", "depth_format", "display_max_mm", "seed", "frame_step", "flow", "flow_weights")
+INHERITED = ("precision", "dataroot", "depth_format", "display_max_mm", "seed", "frame_step", "flow", "flow_weights")
 
 
 class TestOptions:
     """Parses the command line of ``test.py``: ``TestOptions().parse(args=None)``.
 
-    Networks and preprocessing are those of the checkpoint. A flag that says otherwise is an error.
+    Networks and preprocessing are those of the checkpoint. A flag that says otherwise is an error. Results of an
+    exported file are kept under its own name, unless ``--name`` gives another.
     """
 
     __test__ = False  # its name looks like a test to pytest
@@ -40,6 +43,8 @@ class TestOptions:
         add_testing_options(parser)
         first, _ = parser.parse_known_args([arg for arg in args if arg not in ("-h", "--help")])
         path, saved = self._open_checkpoint(parser, first)
+        if path.suffix == SUFFIX:
+            parser.set_defaults(name=path.stem)
         try:
             method = models.find_model(saved.get("model", first.model))
         except ValueError as error:
@@ -62,20 +67,26 @@ class TestOptions:
         data.check_options(parser, opt)
         return opt
 
-    @staticmethod
-    def _open_checkpoint(parser: ArgumentParser, first: Namespace) -> tuple[Path, dict[str, Any]]:
+    @classmethod
+    def _open_checkpoint(cls, parser: ArgumentParser, first: Namespace) -> tuple[Path, dict[str, Any]]:
         """The file to test and the options in it; bare published weights have none."""
         try:
-            if first.checkpoint is not None:
-                path = first.checkpoint
-            else:
-                bare = first.checkpoints_dir / first.name / f"{first.which_epoch}_net_G.pth"
-                whole = bare.with_name(f"{first.which_epoch}.pth")
-                path = bare if bare.is_file() and not whole.is_file() else None
-                path = path or find_checkpoint(first.checkpoints_dir, first.name, first.which_epoch)
-            return path, {} if path.stem.endswith("_net_G") else load_checkpoint(path)["options"]
+            path = first.checkpoint or cls._find_in_run(first.checkpoints_dir, first.name, first.which_epoch)
+            state = read_trained(path)
+            networks_of(state, path, ema=first.use_ema)  # whether there are averages to test
+            return path, state["options"]
         except (UserError, OSError) as error:
             return parser.error(str(error))
+
+    @staticmethod
+    def _find_in_run(checkpoints_dir: Path, name: str, epoch: str) -> Path:
+        bare = checkpoints_dir / name / f"{epoch}_net_G.pth"
+        try:
+            return find_checkpoint(checkpoints_dir, name, epoch)
+        except FileNotFoundError:
+            if bare.is_file():
+                return bare
+            raise
 
     @staticmethod
     def _refuse_contradictions(
@@ -99,7 +110,12 @@ def add_testing_options(parser: ArgumentParser) -> None:
         "--model", default="colon2depth", help="method, for weights without options; a checkpoint knows its own"
     )
     group.add_argument("--which_epoch", default="latest", help="checkpoint of the run: latest, best or N")
-    group.add_argument("--checkpoint", type=Path, help="a checkpoint file instead of --name and --which_epoch")
+    group.add_argument(
+        "--checkpoint", type=Path, help="a file instead of --name and --which_epoch: *.pth, exported *.safetensors"
+    )
+    group.add_argument(
+        "--use_ema", action="store_true", help="the averaged weights, of a run that was trained with --ema"
+    )
     group.add_argument("--input", type=Path, help="folder of frames, one frame or a video; default: the split --phase")
     group.add_argument("--truth", type=Path, help="folder of depth maps of the --input frames, if not beside them")
     group.add_argument("--results_dir", type=Path, default=Path("results"), help="where results are written")

@@ -11,6 +11,7 @@ import models
 from options.base_options import add_base_options, check_base_options, new_parser
 
 PRESETS = Path(__file__).parent / "presets"
+FREQUENCIES = ("print_freq", "display_freq", "save_latest_freq", "save_epoch_freq", "eval_epoch_freq")
 
 
 class TrainOptions:
@@ -34,6 +35,7 @@ class TrainOptions:
         method = self._selected_method(args, preset)
         add_base_options(parser)
         add_training_options(parser)
+        add_engine_options(parser)
         data.add_options(parser, is_train=True)
         method.add_options(parser, is_train=True)
         self._check_preset_keys(parser, args, preset)
@@ -105,6 +107,9 @@ def add_training_options(parser: ArgumentParser) -> None:
     group.add_argument("--print_freq", type=int, default=100, help="iterations between logged losses")
     group.add_argument("--display_freq", type=int, default=500, help="iterations between logged pictures")
     group.add_argument("--save_latest_freq", type=int, default=1000, help="iterations between saves of latest")
+    group.add_argument(
+        "--keep_last", type=int, default=2, help="how many of the last saves of latest are kept: latest, latest_1, ..."
+    )
     group.add_argument("--save_epoch_freq", type=int, default=10, help="epochs between checkpoints that are kept")
     group.add_argument("--eval_epoch_freq", type=int, default=5, help="epochs between scores on the eval split")
     group.add_argument(
@@ -113,6 +118,29 @@ def add_training_options(parser: ArgumentParser) -> None:
     group.add_argument("--no_html", dest="html", action="store_false", help="no web page of training pictures")
     group.add_argument(
         "--no_report", dest="report", action="store_false", help="no scores on the test split at the end"
+    )
+
+
+def add_engine_options(parser: ArgumentParser) -> None:
+    """How the machine is used. All but --ema, --clip_norm and --precision leave what is learned as it is."""
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--accumulate", type=int, default=1, help="work on a batch in this many parts: less memory, the same result"
+    )
+    group.add_argument(
+        "--checkpoint_activations", action="store_true", help="compute activations twice: less memory, slower"
+    )
+    group.add_argument("--compile", action="store_true", help="torch.compile the networks")
+    group.add_argument("--channels_last", action="store_true", help="memory layout that suits some GPUs")
+    group.add_argument(
+        "--ema", type=float, default=0.0, help="decay of running averages of the weights, e.g. 0.999; 0: none"
+    )
+    group.add_argument("--clip_norm", type=float, default=0.0, help="largest norm of the gradients; 0: any")
+    group.add_argument(
+        "--skip_nonfinite",
+        type=int,
+        default=0,
+        help="leave out up to this many updates in a row that are not finite; 0: the first one ends the run",
     )
 
 
@@ -126,9 +154,14 @@ def check_training_options(parser: ArgumentParser, opt: Namespace) -> None:
         parser.error(f"--lr {opt.lr}: must be positive")
     if opt.max_steps is not None and opt.max_steps < 1:
         parser.error(f"--max_steps {opt.max_steps}: must be at least 1")
-    for name in ("print_freq", "display_freq", "save_latest_freq", "save_epoch_freq", "eval_epoch_freq"):
+    for name in (*FREQUENCIES, "keep_last", "accumulate"):
         if getattr(opt, name) < 1:
             parser.error(f"--{name} {getattr(opt, name)}: must be at least 1")
+    for name in ("clip_norm", "skip_nonfinite"):
+        if getattr(opt, name) < 0:
+            parser.error(f"--{name} {getattr(opt, name)}: must not be negative")
+    if not 0 <= opt.ema < 1:
+        parser.error(f"--ema {opt.ema}: the decay must lie in [0, 1)")
     if opt.continue_train and opt.overwrite:
         parser.error("--continue_train goes on with a run, --overwrite discards it: give one of them")
     if opt.continue_train and opt.load_pretrain:

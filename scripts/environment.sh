@@ -3,11 +3,6 @@
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# glibc: keep freed memory instead of giving it back and faulting it in again at every step; for training on the CPU.
-export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-4000000000}"
-export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-4000000000}"
-export MALLOC_TOP_PAD_="${MALLOC_TOP_PAD_:-268435456}"
-
 use_environment() {
   local files=("$@") active missing
   active="$(command -v python3 || command -v python || true)"

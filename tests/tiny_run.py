@@ -25,6 +25,9 @@ TINY_NETWORKS = {"colon2depth": ["--ngf=4", "--n_downsample_global=2", "--n_bloc
 TINY_DATA = [f"--loadSize={LOAD}", "--batchSize=2", "--videoBatchSize=1", "--nThreads=0", "--gpu_ids=-1", "--flow=dis"]
 
 
+NEWS = re.compile(r"\d%\||^eval at|^first iteration|^options changed|^hint: ")
+
+
 class Outcome(NamedTuple):
     """How a program ended."""
 
@@ -34,8 +37,8 @@ class Outcome(NamedTuple):
 
     @property
     def errors(self) -> list[str]:
-        """The lines on stderr that are neither progress nor scores."""
-        return [line for line in self.err.splitlines() if line and not re.search(r"\d%\||^eval at", line)]
+        """The lines on stderr that are neither progress nor scores nor other news of the run."""
+        return [line for line in self.err.splitlines() if line and not NEWS.search(line)]
 
 
 def write_png(path: Path, pixels: np.ndarray) -> Path:

@@ -1,155 +1,255 @@
-"""The training step that all methods share: device, parallel wrapping, backward, optimiser steps, guard and state."""
+"""The training step that all methods share: device, precision, parallel wrapping, updates, guard and state."""
 
-import random
-from collections import Counter
+from argparse import Namespace
 from collections.abc import Iterator
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from util.averages import WeightAverages
+from util.compilation import compile_networks
+from util.distributed import Processes
 from util.errors import UserError
-from util.parallel import unwrap
+from util.loss_record import LossRecord, TrainingDiverged, require_finite
+from util.parallel import gradients_stay, split_batch, unwrap, wrap
+from util.precision import Precision, choose_precision
+from util.random_state import random_state, seed_everything, set_random_state
+from util.updater import Updater
 from util.updates import Progress, Update
 
 Batch = dict[str, dict[str, Tensor]]
-
-DIVERGED_ADVICE = "saved checkpoints are as they were; go on from one with a lower --lr"
 
 
 class Method(Protocol):
     """What the engine needs of a method (``models.base_model.BaseModel`` has it)."""
 
     def networks(self) -> dict[str, nn.Module]: ...
+    def inference_networks(self) -> dict[str, nn.Module]: ...
+    def begin_epoch(self, epoch: int) -> None: ...
     def build_optimizers(self) -> dict[str, torch.optim.Optimizer]: ...
     def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]: ...
     def visuals(self, batch: Batch) -> dict[str, Any]: ...
 
 
-class TrainingDiverged(UserError):
-    """A loss or a weight became nan or infinite."""
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the engine works; what is learned is the method's business.
+
+    Args:
+        gpu_ids: of this process; empty for the CPU, several for ``DataParallel``.
+        precision: see ``util.precision``.
+        accumulate: parts that a batch is worked on in, one after the other.
+        ema: decay of the averages of the weights, 0 for none.
+        clip_norm: largest norm of an optimiser's gradients, 0 for any.
+        skip_nonfinite: updates in a row that may be left out since they are not finite; 0 leaves out none.
+        compile: ``torch.compile`` the networks.
+        checkpoint_activations: recompute activations in the backward pass.
+        channels_last: memory layout of networks and pictures.
+        seed: random numbers where a checkpoint has none for this process.
+    """
+
+    gpu_ids: tuple[int, ...] = ()
+    precision: str = "fp32"
+    accumulate: int = 1
+    ema: float = 0.0
+    clip_norm: float = 0.0
+    skip_nonfinite: int = 0
+    compile: bool = False
+    checkpoint_activations: bool = False
+    channels_last: bool = False
+    seed: int = 0
+
+    @classmethod
+    def from_options(cls, opt: Namespace, processes: Processes) -> "EngineSettings":
+        named = {name: getattr(opt, name) for name in cls.__dataclass_fields__ if name != "gpu_ids"}
+        return cls(gpu_ids=tuple(processes.gpu_ids(opt.gpu_ids)), **named)
 
 
 class Engine:
     """Drives a method: ``step(batch, progress)`` runs its ``training_step``, one optimiser step at each ``yield``.
 
     Args:
-        method: the method; its networks are moved to the device and, with several GPUs, wrapped in ``DataParallel``.
-        gpu_ids: empty for the CPU.
+        method: its networks are moved to the device and, with several GPUs or processes, wrapped.
+        settings: see there.
+        processes: those that train together.
     """
 
-    def __init__(self, method: nn.Module, gpu_ids: list[int]) -> None:
-        self.device = torch.device("cuda", gpu_ids[0]) if gpu_ids else torch.device("cpu")
+    def __init__(
+        self, method: nn.Module, settings: EngineSettings = EngineSettings(), processes: Processes = Processes()
+    ) -> None:
+        self.settings, self.processes = settings, processes
+        self.device = torch.device("cuda", settings.gpu_ids[0]) if settings.gpu_ids else torch.device("cpu")
+        self.precision: Precision = choose_precision(settings.precision, self.device)
+        self.precision.set_backends()
         self.method = method.to(self.device)
-        self.optimizers = method.build_optimizers()
-        self._base_rates = {
-            name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()
+        self._prepare_networks()
+        self.updaters = {
+            name: Updater(optimizer, self.precision.scaler(), settings.clip_norm, settings.skip_nonfinite > 0)
+            for name, optimizer in method.build_optimizers().items()
         }
-        self._healthy = torch.ones((), dtype=torch.bool, device=self.device)
-        self._sums: dict[str, Tensor] = {}
-        self._counts: Counter[str] = Counter()
-        if len(gpu_ids) > 1:
-            for name, network in method.networks().items():
-                setattr(method, name, nn.DataParallel(network, gpu_ids))
+        self.averages = WeightAverages(method.inference_networks(), settings.ema)
+        self._record = LossRecord()
+        self._wrap()
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {name: updater.optimizer for name, updater in self.updaters.items()}
+
+    def begin(self) -> None:
+        """A new run begins with the weights as they are now; each of several processes draws its own random numbers."""
+        self.averages.restart()
+        if self.processes.size > 1:
+            seed_everything(self.settings.seed + self.processes.rank)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The method's schedule of what is trained; wrappers have to know what that is."""
+        before = self._learning()
+        self.method.begin_epoch(epoch)
+        if self._learning() != before:
+            self._wrap()
 
     def step(self, batch: Batch, progress: Progress) -> None:
         """One iteration: as many updates as the method makes. Losses stay on the device until ``losses`` reads them.
 
         Raises:
-            UserError: the GPU's memory is full.
+            TrainingDiverged: more updates in a row were not finite than ``skip_nonfinite`` allows.
         """
         self.method.train()
-        try:
-            for update in self.method.training_step(self.to_device(batch), progress):
-                self._apply(update)
-        except torch.OutOfMemoryError as error:
-            raise UserError(f"{str(error).split('. ')[0]}; use a smaller batch, size or --ngf") from error
+        parts = split_batch(self.to_device(batch), self.settings.accumulate)
+        steps = [self.method.training_step(part, progress) for part in parts]
+        while self._next_update(steps, progress.iteration):
+            pass
+        self.averages.update(progress.iteration)
+
+    def _next_update(self, steps: list[Iterator[Update]], iteration: int) -> bool:
+        """Let the parts of a batch go on to their next update, in step, and make it; False when they are at the end."""
+        for index, step in enumerate(steps):
+            last = index == len(steps) - 1
+            with gradients_stay(self.method.networks().values(), stay=not last):
+                with self.precision.autocast():
+                    update = next(step, None)
+                if update is None:
+                    return False
+                updater = self.updaters[update.optimizer]
+                loss = torch.stack([term.float() for term in update.terms.values()]).sum() / len(steps)
+                updater.backward(loss, first=index == 0)
+            self._record.add(update.terms | update.facts, iteration)
+        updater.step()
+        if updater.left_out > self.settings.skip_nonfinite > 0:
+            self._give_up(update.optimizer, iteration)
+        return True
+
+    def _give_up(self, name: str, iteration: int) -> NoReturn:
+        bad = tuple(self._first_bad())
+        raise TrainingDiverged(
+            f"{self.settings.skip_nonfinite + 1} updates of {name} in a row are not finite "
+            f"({', '.join(bad) or 'their gradients'}), the last one in iteration {iteration}",
+            iteration,
+            bad,
+        )
 
     def visuals(self, batch: Batch) -> dict[str, Any]:
         """The method's pictures of a batch, in evaluation mode: looking changes no running statistics."""
         self.method.eval()
-        return self.method.visuals(self.to_device(batch))
-
-    def _apply(self, update: Update) -> None:
-        """Backward and step. Only this optimiser's weights get gradients: nothing is computed for the others."""
-        optimizer = self.optimizers[update.optimizer]
-        weights = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        loss = torch.stack([term.float() for term in update.terms.values()]).sum()
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss, inputs=weights)
-        self._healthy &= loss.detach().isfinite()
-        for name, term in (update.terms | update.facts).items():
-            self._sums[name] = self._sums.get(name, 0.0) + term.detach().float()
-            self._counts[name] += 1
-        optimizer.step()
+        with self.precision.autocast():
+            return self.method.visuals(self.to_device(batch))
 
     def losses(self) -> dict[str, float]:
-        """Terms and facts, each averaged over its updates since the last call; waits for the device.
+        """Terms and facts, each averaged over its updates since the last call and over the processes; waits for them.
 
         Raises:
             TrainingDiverged: see ``check``.
         """
         self.check()
-        values = self._means()
-        self._sums, self._counts = dict.fromkeys(self._sums, 0.0), Counter()  # the keys keep the order of the log
-        return values
+        values = _mean(self.processes.gather(self._record.means()))
+        self._record.clear()
+        scalers = {f"scale_{name}": updater.scaler for name, updater in self.updaters.items()}
+        return values | {name: scaler.get_scale() for name, scaler in scalers.items() if scaler.is_enabled()}
 
     def check(self) -> None:
         """Waits for the device.
 
         Raises:
-            TrainingDiverged: a loss was nan or infinite, or a weight is.
+            TrainingDiverged: a loss was nan or infinite and its update was made, or a weight is.
         """
-        if not self._healthy:
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in self._means().items())
-            raise TrainingDiverged(f"a loss is not finite any more ({shown}); {DIVERGED_ADVICE}")
-        for name, network in self.method.networks().items():
-            if not all(weight.isfinite().all() for weight in network.parameters()):
-                raise TrainingDiverged(f"weights of {name} are not finite any more; {DIVERGED_ADVICE}")
+        if not self.settings.skip_nonfinite:
+            require_finite(self._first_bad(), self._record.means())
+        bad = [name for name, network in self.method.networks().items() if self.processes.any(not _all_finite(network))]
+        if bad:
+            raise TrainingDiverged(f"weights of {' and '.join(bad)} are not finite any more")
 
-    def _means(self) -> dict[str, float]:
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items() if self._counts[name]}
+    def _first_bad(self) -> dict[str, int]:
+        """Losses that were not finite in any process, with the first such iteration."""
+        found = self.processes.gather(self._record.first_bad())
+        return {name: min(one[name] for one in found if name in one) for one in found for name in one}
 
     def to_device(self, batch: Batch) -> Batch:
+        """A batch on the device; on its way there when it comes from pinned memory."""
         return {
-            stream: {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
-            for stream, tensors in batch.items()
+            stream: {name: self._place(tensor) for name, tensor in tensors.items()} for stream, tensors in batch.items()
         }
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        layout = torch.channels_last if self.settings.channels_last and tensor.ndim == 4 else torch.preserve_format
+        return tensor.to(self.device, non_blocking=True, memory_format=layout)
 
     def set_rate(self, factor: float) -> None:
         """Learning rates = the base rates times ``factor``."""
-        for name, optimizer in self.optimizers.items():
-            for group, base in zip(optimizer.param_groups, self._base_rates[name], strict=True):
-                group["lr"] = base * factor
+        for updater in self.updaters.values():
+            updater.set_rate(factor)
 
     def rates(self) -> dict[str, float]:
         """The learning rate of each optimiser."""
-        return {f"lr_{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+        return {f"lr_{name}": updater.rate for name, updater in self.updaters.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimisers and random states, of plain values and tensors only."""
+        """Networks, averages, optimisers, loss scales and the random states of all processes; plain values and tensors.
+
+        All processes must call it together.
+        """
         return {
             "networks": network_states(self.method),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "random": random_state(),
+            "inference_networks": list(self.method.inference_networks()),
+            "ema": self.averages.state_dict(),
+            "updaters": {name: updater.state_dict() for name, updater in self.updaters.items()},
+            "random": self.processes.gather(random_state()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The opposite of ``state_dict``."""
+        """The opposite of ``state_dict``. A process that had no part in it begins with random numbers of its own."""
         for name, network in self.method.networks().items():
             unwrap(network).load_state_dict(state["networks"][name])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        set_random_state(state["random"])
+        self.averages.load_state_dict(state["ema"])
+        for name, updater in self.updaters.items():
+            updater.load_state_dict(state["updaters"][name])
+        if self.processes.rank < len(state["random"]):
+            set_random_state(state["random"][self.processes.rank])
+        else:
+            seed_everything(self.settings.seed + self.processes.rank)
 
+    def _prepare_networks(self) -> None:
+        networks = self.method.networks()
+        if self.settings.channels_last:
+            self.method.to(memory_format=torch.channels_last)
+        if self.settings.checkpoint_activations:
+            able = [network for network in networks.values() if hasattr(network, "recompute")]
+            if not able:
+                raise UserError("--checkpoint_activations: none of this method's networks can do that")
+            for network in able:
+                network.recompute = True
+        if self.settings.compile:
+            if len(self.settings.gpu_ids) > 1:
+                raise UserError("--compile does not work with DataParallel; use one GPU, or torchrun for several")
+            compile_networks(networks, self.device)
 
-def rate_factor(epoch: int, niter: int, niter_decay: int) -> float:
-    """Share of the base learning rate in ``epoch`` (from 1): 1 for ``niter`` epochs, then linearly towards 0.
+    def _wrap(self) -> None:
+        for name, network in self.method.networks().items():
+            setattr(self.method, name, wrap(unwrap(network), list(self.settings.gpu_ids), self.processes.size))
 
-    The first epoch of the decay still has the full rate, the one after the last would have 0.
-    """
-    return 1.0 - max(0, epoch - 1 - niter) / niter_decay if niter_decay else 1.0
+    def _learning(self) -> list[bool]:
+        return [weight.requires_grad for weight in self.method.parameters()]
 
 
 def network_states(method: Method) -> dict[str, dict[str, Tensor]]:
@@ -160,30 +260,10 @@ def network_states(method: Method) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def seed_everything(seed: int) -> None:
-    """Seed every generator that a run draws from."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - libraries draw from it
-    torch.manual_seed(seed)
+def _all_finite(network: nn.Module) -> bool:
+    return bool(torch.stack([weight.isfinite().all() for weight in network.parameters()]).all())
 
 
-def random_state() -> dict[str, Any]:
-    """State of every generator."""
-    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
-    return {
-        "python": random.getstate(),
-        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    """The opposite of ``random_state``; states of GPUs that are not there are left out."""
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
-    for device, cuda_state in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
-        torch.cuda.set_rng_state(cuda_state, device)
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of the rows that have a name."""
+    return {name: sum(row[name] for row in rows if name in row) / sum(name in row for row in rows) for name in rows[0]}

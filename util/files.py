@@ -1,9 +1,12 @@
 """Writing files so that nobody ever meets half of one."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what file systems say that cannot sync a folder
 
 
 @contextmanager
@@ -11,7 +14,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; rename it to ``path`` when the block ends well, remove it when not.
 
     The temporary name keeps the suffix, since writers (OpenCV, NumPy) choose the format by it. Parent folders are
-    made. The content is synced before the rename, so a power cut leaves the old file or the new one.
+    made. The content is synced before the rename and the folder after it, so a power cut leaves the old file or the
+    new one, and the new one once the block has ended.
 
     Raises:
         OSError: the folder cannot be written or is full; the file that was there is untouched.
@@ -21,11 +25,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(temporary)
         temporary.replace(path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the list of names in a folder, is on the disk.
+
+    Raises:
+        OSError: it cannot be read, or not be written out.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in NO_FOLDER_SYNC):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed processes left half-written under ``folder``; for who knows that nobody is writing there."""
+    for path in list(folder.rglob(".*.[0-9]*.partial*")):
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

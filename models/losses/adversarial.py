@@ -32,7 +32,8 @@ class GANLoss:
         """Scalar; ``predictions`` is what the discriminator returned, of whose maps the last of each scale counts."""
         _check_scales(predictions, "predictions")
         y = REAL if target_is_real else FAKE
-        return sum(self.criterion(maps[-1], torch.full_like(maps[-1], y)) for maps in predictions)
+        judged = [_exact(maps[-1]) for maps in predictions]
+        return sum(self.criterion(scale, torch.full_like(scale, y)) for scale in judged)
 
 
 def feature_matching_loss(
@@ -60,7 +61,12 @@ def feature_matching_loss(
             raise ValueError(f"{name} must have {num_D} scales of {n_layers + 2} maps, got {counts} maps")
     factor = 4.0 / (n_layers + 1) / num_D * weight
     pairs = [pair for scales in zip(fake, real, strict=True) for pair in list(zip(*scales, strict=True))[:-1]]
-    return factor * sum(F.l1_loss(of_fake, of_real.detach()) for of_fake, of_real in pairs)
+    return factor * sum(F.l1_loss(_exact(of_fake), _exact(of_real.detach())) for of_fake, of_real in pairs)
+
+
+def _exact(x: Tensor) -> Tensor:
+    """At least float32: a mean of small differences in half precision would be all rounding."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _check_scales(predictions: FeatureMaps, name: str) -> None:

@@ -7,6 +7,8 @@ which load as they are (``models/networks/weights.py``).
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.layers import Float32Conv2d, InstanceNorm2d, NearestUpConv, ReflectionPad2d, run_layers
+
 INIT_STD = 0.02  # std of pix2pixHD's init, biases keep PyTorch's default
 MAX_CHANNELS_D = 512  # a discriminator layer has at most so many channels
 LEAK = 0.2
@@ -18,11 +20,11 @@ class ResnetBlock(nn.Module):
     def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
             _norm(norm, channels),
             nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
             _norm(norm, channels),
         )
@@ -33,14 +35,14 @@ class ResnetBlock(nn.Module):
 
 def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "instance":
-        return nn.InstanceNorm2d(channels)  # no affine parameters, no running statistics: no keys
+        return InstanceNorm2d(channels)  # no affine parameters, no running statistics: no keys
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     raise ValueError(f"unknown norm {kind!r}, known are: instance, batch")
 
 
 def _front(in_channels: int, ngf: int, norm: str) -> list[nn.Module]:
-    return [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, 7), _norm(norm, ngf), nn.ReLU(inplace=True)]
+    return [ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, 7), _norm(norm, ngf), nn.ReLU(inplace=True)]
 
 
 def _down(channels: int, norm: str) -> list[nn.Module]:
@@ -52,8 +54,7 @@ def _down(channels: int, norm: str) -> list[nn.Module]:
 def _up(channels: int, norm: str, upsample: str) -> list[nn.Module]:
     """Twice the size, half the channels: three entries of the Sequential, either way."""
     if upsample == "nearest":  # colon2depth: no checkerboards in the depth
-        pad, conv = nn.ReflectionPad2d(1), nn.Conv2d(channels, channels // 2, 3)
-        grow: nn.Module = nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), pad, conv)
+        grow: nn.Module = NearestUpConv(channels, channels // 2)
     elif upsample == "transposed":  # pix2pixHD
         grow = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1)
     else:
@@ -62,7 +63,7 @@ def _up(channels: int, norm: str, upsample: str) -> list[nn.Module]:
 
 
 def _tail(ngf: int, out_channels: int) -> list[nn.Module]:
-    return [nn.ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
+    return [ReflectionPad2d(3), Float32Conv2d(ngf, out_channels, 7), nn.Tanh()]
 
 
 def _encoder_to_decoder(
@@ -116,13 +117,14 @@ class GlobalGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.size_multiple = 2**n_downsample
+        self.recompute = False  # True: less memory, more time (``run_layers``)
         features = _encoder_to_decoder(in_channels, ngf, n_downsample, n_blocks, norm, upsample)
         self.model = nn.Sequential(*features, *_tail(ngf, out_channels))
         self.apply(_init_weights)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, in_channels, H, W) in [-1, 1] to (B, out_channels, H, W) in [-1, 1]."""
-        return self.model(images)
+        return run_layers(self.model, images, recompute=self.recompute)
 
 
 class LocalEnhancer(nn.Module):
@@ -151,6 +153,7 @@ class LocalEnhancer(nn.Module):
         super().__init__()
         self.size_multiple = 2 ** (n_downsample + n_local)
         self.n_local = n_local
+        self.recompute = False  # as for ``GlobalGenerator``
         width = ngf * 2**n_local
         self.model = nn.Sequential(
             *_encoder_to_decoder(in_channels, width, n_downsample, n_blocks_global, norm, upsample)
@@ -180,10 +183,11 @@ class LocalEnhancer(nn.Module):
         pyramid = [images]  # finest first
         for _ in range(self.n_local):
             pyramid.append(_half_size(pyramid[-1]))
-        features = self.model(pyramid[-1])
+        features = run_layers(self.model, pyramid[-1], recompute=self.recompute)
         for n in range(1, self.n_local + 1):
             front, tail = self.get_submodule(f"model{n}_1"), self.get_submodule(f"model{n}_2")
-            features = tail(front(pyramid[self.n_local - n]) + features)
+            fine = run_layers(front, pyramid[self.n_local - n], recompute=self.recompute)
+            features = run_layers(tail, fine + features, recompute=self.recompute)
         return features
 
 

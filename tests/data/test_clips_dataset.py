@@ -62,6 +62,8 @@ def test_every_window_of_every_clip_is_a_sample(open_set, length, step, windows)
         assert sample["flow_fwd"].shape == sample["flow_bwd"].shape == (length - 1, 2, *SIZE)
         assert sample["mask_fwd"].shape == sample["mask_bwd"].shape == (length - 1, 1, *SIZE)
         assert "intrinsics" not in sample
+        assert [file.parent.name for file in dataset.files(index)] == [f"clip{clip}"] * length
+        assert [file.stem for file in dataset.files(index)] == [str(number) for number in expected]
 
 
 def test_a_clip_that_is_too_short_is_left_out_beside_longer_ones(open_set):
@@ -107,7 +109,9 @@ def test_side_by_side_files_are_clips_of_two(tmp_path, save):
     clips, preprocessing = find_clips(tmp_path / "video"), Preprocessing("none")
     cache = FlowCache(tmp_path / "cache", preprocessing)
     cache.fill(clips, StillEstimator(), torch.device("cpu"))
-    assert levels(ClipsDataset(clips, preprocessing, cache, length=2)[0]["frames"]) == [0, 1]
+    dataset = ClipsDataset(clips, preprocessing, cache, length=2)
+    assert levels(dataset[0]["frames"]) == [0, 1]
+    assert dataset.files(0) == [tmp_path / "video" / "pair.png"]
     with pytest.raises(UserError, match="no clip has 3 frames"):
         ClipsDataset(clips, preprocessing, cache, length=3)
 

@@ -45,6 +45,10 @@ def test_a_key_with_a_seed_is_augmented_the_same_way_every_time(tiny_set):
     assert len({float(dataset[2, seed]["image"].sum()) for seed in range(10)}) > 5
 
 
+def test_the_files_of_a_sample_are_the_frame_and_its_depth(tiny_set):
+    assert open_split(tiny_set).files(3) == [tiny_set / "train_A" / "0003.png", tiny_set / "train_B" / "0003.png"]
+
+
 def test_max_size_takes_the_first_pairs(tiny_set):
     assert len(open_split(tiny_set)) == 6
     assert [frame.name for frame, _ in open_split(tiny_set, max_size=2).pairs] == ["0000.png", "0001.png"]

@@ -1,46 +1,25 @@
 """Streams: every pass a new permutation, the same run for the same seed, and a resumed run where the old one was."""
 
+import multiprocessing
+import os
+import signal
+import time
 from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import data
-from data.base_dataset import BaseDataset
-from data.streams import EndlessBatches, Stream, StreamMixer, build_mixer
+from data.batch_order import EndlessBatches
+from data.streams import Stream, StreamMixer, build_mixer
 from data.transforms import Preprocessing
+from tests.data.noisy_dataset import NoisyDataset, indices, take
+from tests.data.noisy_dataset import noisy_stream as stream
 from util.errors import UserError
 
-
-class NoisyDataset(BaseDataset):
-    """Sample i is i with noise of its augmentation; each also tells the numbers drawn."""
-
-    def __init__(self, size=11, fail_at=None, error=None, sizes=(4,)):
-        self.size, self.fail_at, self.error, self.sizes = size, fail_at, error, sizes
-
-    def __len__(self):
-        return self.size
-
-    def sample(self, index, rng):
-        if index == self.fail_at:
-            raise self.error
-        width = self.sizes[index % len(self.sizes)]
-        image = torch.full((3, 3, width), float(index))
-        noise = torch.zeros(2) if rng is None else torch.from_numpy(rng.random(2))
-        return {"image": image, "noise": noise}
-
-
-def stream(batch_size=3, seed=0, num_workers=0, shuffle=True, **dataset):
-    return Stream("test", NoisyDataset(**dataset), batch_size, seed=seed, shuffle=shuffle, num_workers=num_workers)
-
-
-def indices(batch):
-    return batch["image"][:, 0, 0, 0].int().tolist()
-
-
-def take(source, count):
-    return [source.next() for _ in range(count)]
+TRUNCATED = UserError("frames/4.png is truncated")
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(12, 3), (11, 3), (5, 5), (7, 1)])
@@ -127,7 +106,7 @@ def test_a_dataset_smaller_than_a_batch_is_an_error():
 @pytest.mark.parametrize("num_workers", [0, 1])
 @pytest.mark.parametrize("error", [UserError("a.png is truncated"), FileNotFoundError(2, "No such file", "a.png")])
 def test_a_users_mistake_arrives_as_it_is_from_any_process(num_workers, error):
-    source = stream(num_workers=num_workers, fail_at=4, error=error)
+    source = stream(num_workers=num_workers, faults={4: error})
     with pytest.raises(type(error)) as caught:
         take(source, 4)
     assert str(caught.value) == str(error)
@@ -135,23 +114,185 @@ def test_a_users_mistake_arrives_as_it_is_from_any_process(num_workers, error):
 
 
 def test_after_an_error_the_same_batch_is_tried_again():
-    source = stream(num_workers=1, fail_at=4, error=UserError("a.png is truncated"))
+    source = stream(num_workers=1, faults={4: TRUNCATED})
     with pytest.raises(UserError):
         take(source, 4)
     failed_at = source.consumed
-    source.dataset.fail_at = None
+    source.dataset.faults.clear()
     torch.testing.assert_close(source.next(), take(stream(), failed_at + 1)[-1], rtol=0, atol=0)
     source.seek(0)  # ends the worker at once; the error's traceback would keep it until the garbage is collected
 
 
 def test_a_fault_of_the_program_is_not_taken_for_a_users_mistake():
     with pytest.raises(ZeroDivisionError, match="oops"):
-        take(stream(fail_at=4, error=ZeroDivisionError("oops")), 4)
+        take(stream(faults={4: ZeroDivisionError("oops")}), 4)
 
 
 def test_frames_of_different_size_in_a_batch_are_an_error_that_says_what_to_do():
     with pytest.raises(UserError, match=r"differ in size \(3x4, 3x5\).*--resize_or_crop"):
         take(stream(sizes=(4, 5)), 4)
+
+
+# Several processes
+
+
+def of_all_ranks(shares):
+    """One batch, put together from the shares of the ranks."""
+    return {name: torch.cat([share[name] for share in shares]) for name in shares[0]}
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_shares_of_all_processes_are_the_batch_of_one(world, num_workers):
+    """Over the ends of passes (11 samples, 2 batches a pass), with augmentation."""
+    ranks = [stream(4, rank=rank, world=world, num_workers=num_workers) for rank in range(world)]
+    for whole in take(stream(4), 5):
+        shares = [source.next() for source in ranks]
+        assert {len(share["image"]) for share in shares} == {4 // world}
+        torch.testing.assert_close(of_all_ranks(shares), whole, rtol=0, atol=0)
+    assert {(source.consumed, source.passes) for source in ranks} == {(5, 2)}
+
+
+def test_the_shares_of_augmented_pictures_are_those_of_one_process(tiny_set):
+    dataset = data.PairsDataset(tiny_set / "train_A", tiny_set / "train_B", Preprocessing("crop", fine_size=13))
+    ranks = [Stream("pairs", dataset, 4, seed=1, rank=rank, world=2) for rank in range(2)]
+    for whole in take(Stream("pairs", dataset, 4, seed=1), 3):
+        torch.testing.assert_close(of_all_ranks([source.next() for source in ranks]), whole, rtol=0, atol=0)
+
+
+def test_another_number_of_processes_goes_on_where_the_first_was():
+    expected = take(stream(4), 6)[3:]
+    before = stream(4, rank=1, world=2)
+    take(before, 3)
+    ranks = [stream(4, rank=rank, world=4) for rank in range(4)]
+    for source in ranks:
+        source.seek(before.consumed)
+    for whole in expected:
+        torch.testing.assert_close(of_all_ranks([source.next() for source in ranks]), whole, rtol=0, atol=0)
+
+
+def test_a_batch_that_cannot_be_shared_is_an_error():
+    with pytest.raises(UserError, match=r"test stream's batch of 3 cannot be shared by 2 processes; .*multiple of 2"):
+        stream(3, world=2)
+
+
+# Bad samples
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_next_sample_takes_the_place_of_a_bad_one_and_its_seed(num_workers):
+    faults = {4: TRUNCATED, 10: FileNotFoundError(2, "No such file", "frames/10.png")}
+    source = stream(5, size=11, faults=faults, skip_bad=True, num_workers=num_workers)
+    for batch, whole in zip(take(source, 6), take(stream(5, size=11), 6), strict=True):
+        assert indices(batch) == [{4: 5, 10: 0}.get(index, index) for index in indices(whole)]
+        torch.testing.assert_close(batch["noise"], whole["noise"], rtol=0, atol=0)
+    assert source.skipped == {"frames/4.png": "is truncated", "frames/10.png": "No such file"}
+
+
+def test_a_resumed_stream_skips_as_the_undisturbed_one():
+    undisturbed = take(stream(faults={4: TRUNCATED, 5: TRUNCATED}, skip_bad=True), 9)
+    resumed = stream(faults={4: TRUNCATED, 5: TRUNCATED}, skip_bad=True)
+    resumed.seek(5)
+    torch.testing.assert_close(take(resumed, 4), undisturbed[5:], rtol=0, atol=0)
+
+
+def test_a_mixer_tells_each_skipped_file_once():
+    shared = UserError("the picture shared/2.png is broken")
+    streams = {
+        "synthetic": stream(2, size=6, faults={4: shared, 5: shared}, skip_bad=True),
+        "video": stream(2, size=4, faults={1: UserError("no flow")}, skip_bad=True),
+    }
+    mixer = StreamMixer(streams)
+    assert mixer.take_skipped() == []
+    for _ in range(6):
+        mixer.next(("video",))
+    expected = {"shared/2.png": "the picture shared/2.png is broken", "frames/1.png": "no flow"}
+    assert mixer.skipped == expected
+    assert mixer.take_skipped() == [f"{file}: {why}" for file, why in expected.items()]
+    for _ in range(6):
+        mixer.next(("video",))
+    assert mixer.take_skipped() == []
+    assert mixer.skipped == expected
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_what_is_no_fault_of_a_file_is_not_skipped(num_workers):
+    fault = OSError(24, "Too many open files", "frames/4.png")
+    with pytest.raises(OSError, match="Too many open files"):
+        take(stream(faults={4: fault}, skip_bad=True, num_workers=num_workers), 4)
+    with pytest.raises(UserError, match="differ in size"):
+        take(stream(sizes=(4, 5), skip_bad=True, num_workers=num_workers), 4)
+
+
+def test_a_fault_of_the_program_is_not_skipped():
+    with pytest.raises(ZeroDivisionError, match="oops"):
+        take(stream(faults={4: ZeroDivisionError("oops")}, skip_bad=True), 4)
+
+
+# Files of a batch
+
+
+def test_the_files_of_a_batch_are_those_of_its_samples_each_once():
+    source = stream(3)
+    for number, batch in enumerate(take(stream(3), 7)):
+        files = source.files_of(number)
+        assert files[0] == Path(f"frames/{indices(batch)[0]}.png")
+        assert set(files) == {file for index in indices(batch) for file in source.dataset.files(index)}
+        assert len(files) == len(set(files))
+
+
+def test_the_files_of_a_batch_are_those_of_all_processes():
+    assert stream(4, rank=1, world=2).files_of(3) == stream(4).files_of(3)
+
+
+def test_the_files_of_a_batch_are_those_that_took_the_place_of_bad_ones():
+    source = stream(3, size=3, shuffle=False, faults={1: UserError("no")}, skip_bad=True)
+    assert indices(source.next()) == [0, 2, 2]
+    frames = [file for file in source.files_of(0) if file.parent.name == "frames"]
+    assert frames == [Path("frames/0.png"), Path("frames/2.png")]
+
+
+def test_naming_files_moves_nothing(mixer):
+    expected = take(stream(2, size=7), 3)[2]
+    for _ in range(2):
+        mixer.next(("video",))
+    named = mixer.files_of({"synthetic": 5, "video": 0})
+    assert named == {"synthetic": stream(2, size=7).files_of(5), "video": stream(2, size=4, seed=1).files_of(0)}
+    torch.testing.assert_close(mixer.next(("video",))["synthetic"], expected, rtol=0, atol=0)
+
+
+# Loader processes that die
+
+
+def children():
+    return {process.pid for process in multiprocessing.active_children()}
+
+
+def test_a_killed_loader_is_met_where_a_batch_is_asked_for_and_the_others_end():
+    before, handler = children(), signal.getsignal(signal.SIGCHLD)
+    source = stream(num_workers=2)
+    source.next()
+    assert signal.getsignal(signal.SIGCHLD) == handler  # PyTorch's would raise in the middle of what comes next
+    os.kill(min(children() - before), signal.SIGKILL)
+    time.sleep(0.2)
+    died = r"loads the test stream died \(killed by signal: Killed\).*/dev/shm.*--num_workers \(now 2\)"
+    with pytest.raises(UserError, match=died):
+        source.next()
+    assert not children() - before
+    torch.testing.assert_close(source.next(), take(stream(), 2)[1], rtol=0, atol=0)
+    source.seek(0)
+
+
+@pytest.mark.slow
+def test_a_loader_that_dies_while_it_is_waited_for_is_met_too():
+    """PyTorch looks after its processes every 5 s."""
+    before = children()
+    with pytest.raises(UserError, match=r"died \(killed by signal: Killed\)"):
+        take(stream(num_workers=2, deadly=4), 4)
+    assert not children() - before
+
+
+# Several streams
 
 
 @pytest.fixture
@@ -172,6 +313,23 @@ def test_a_stream_that_is_not_active_does_not_move(mixer):
     assert set(mixer.next(())) == {"synthetic"}
     assert set(mixer.next(("video",))) == {"synthetic", "video"}
     assert {name: source.consumed for name, source in mixer.streams.items()} == {"synthetic": 2, "video": 1}
+
+
+def test_no_stream_of_a_mixer_moves_when_one_has_a_fault():
+    video = stream(2, size=4, faults={0: UserError("no")})
+    mixer = StreamMixer({"synthetic": stream(2, size=7), "video": video})
+    with pytest.raises(UserError, match="no"):
+        take_all(mixer, 2)
+    moved = mixer.state_dict()
+    assert moved["synthetic"] == moved["video"]
+    video.dataset.faults.clear()
+    expected = stream(2, size=7)
+    expected.seek(moved["synthetic"])
+    torch.testing.assert_close(mixer.next(("video",))["synthetic"], expected.next(), rtol=0, atol=0)
+
+
+def take_all(mixer, count):
+    return [mixer.next(tuple(mixer.streams)) for _ in range(count)]
 
 
 def test_a_mixer_goes_on_from_its_state(mixer):
@@ -196,7 +354,7 @@ def test_streams_of_a_mixer_have_seeds_of_their_own():
     datasets = {"synthetic": NoisyDataset(6), "video": NoisyDataset(6)}
     orders = set()
     for seed in (0, 1, 2):
-        opt = Namespace(seed=seed, serial_batches=False, num_workers=0)
+        opt = Namespace(seed=seed, serial_batches=False, num_workers=0, on_bad_sample="raise", gpu_ids=[])
         batch = build_mixer(datasets, {"synthetic": 6, "video": 6}, opt).next(("video",))
         orders |= {tuple(part["noise"].flatten().tolist()) for part in batch.values()}
     assert len(orders) == 6

@@ -1,5 +1,7 @@
 """Means over images, and the two references beside the method."""
 
+from threading import Barrier, Thread
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,84 @@ def test_split_without_any_valid_depth_is_an_error_that_names_it(brightness_pred
         score_pairs(brightness_predictor, dataset, None, "scores")
 
 
+def score_with_several(world, score):
+    """What ``score(rank, gather)`` returns or raises in each of ``world`` processes, here threads that gather."""
+    shared, meeting, ends = [None] * world, Barrier(world, timeout=20), [None] * world
+
+    def run(rank):
+        def gather(mine):
+            shared[rank] = mine
+            meeting.wait()
+            return list(shared)
+
+        try:
+            ends[rank] = score(rank, gather)
+        except UserError as error:
+            ends[rank] = error
+
+    threads = [Thread(target=run, args=(rank,)) for rank in range(world)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return ends
+
+
+@pytest.mark.parametrize(("world", "count"), [(2, 4), (2, 5), (3, 10), (3, 2)])
+def test_several_processes_end_with_the_board_of_a_single_one(brightness_predictor, tmp_path, world, count):
+    """Also when the images cannot be shared equally, or are fewer than the processes; one of them has no truth."""
+    depth = [0 if number == 1 else 100 + number for number in range(count)]
+    dataset = write_grey_pairs(tmp_path, [100 + 9 * number for number in range(count)], depth)
+    references = References(80.0, 40.0)
+    single = score_pairs(brightness_predictor, dataset, references, "scores")
+    assert single.names == [str(number) for number in range(count) if number != 1]
+    boards = score_with_several(
+        world,
+        lambda rank, gather: score_pairs(brightness_predictor, dataset, references, "scores", rank, world, gather),
+    )
+    assert boards == [single] * world
+    assert boards[-1].means() == single.means()
+
+
+def test_each_process_reads_its_own_images_only(brightness_predictor, tmp_path, monkeypatch):
+    dataset = write_grey_pairs(tmp_path, grey=[100] * 5, depth=[100] * 5)
+    read, raw = [], dataset.raw
+    monkeypatch.setattr(dataset, "raw", lambda index: read.append(index) or raw(index))
+    share = [("0", None)] * 3
+    with pytest.raises(UserError, match="nothing can be scored"):
+        score_pairs(
+            brightness_predictor, dataset, None, "scores", 1, 2, lambda mine: [share, [("0", None)] * len(mine)]
+        )
+    assert read == [1, 3]
+
+
+def test_a_broken_file_ends_every_process_and_leaves_none_waiting(brightness_predictor, tmp_path):
+    dataset = write_grey_pairs(tmp_path, grey=[100] * 4, depth=[100] * 4)
+    broken = tmp_path / "test_A" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    ends = score_with_several(
+        2, lambda rank, gather: score_pairs(brightness_predictor, dataset, None, "scores", rank, 2, gather)
+    )
+    assert [str(end).startswith(f"{broken} is truncated") for end in ends] == [True, True]
+
+
+def test_several_processes_that_cannot_gather_are_an_error(brightness_predictor, tmp_path):
+    dataset = write_grey_pairs(tmp_path, grey=[100, 120], depth=[100, 100])
+    with pytest.raises(ValueError, match="2 processes must be gathered"):
+        score_pairs(brightness_predictor, dataset, None, "scores", rank=0, world=2)
+
+
+def test_only_the_first_process_shows_a_bar(brightness_predictor, tmp_path, capsys):
+    dataset = write_grey_pairs(tmp_path, grey=[100, 120], depth=[100, 100])
+    rows = []
+    for rank in range(2):
+        score_pairs(
+            brightness_predictor, dataset, None, "scores", rank, 2, lambda mine: rows.append(mine) or [mine] * 2
+        )
+        assert ("scores: " in capsys.readouterr().err) == (rank == 0)
+    assert [name for share in rows for name, _ in share] == ["0", "1"]
+
+
 def test_references_learn_the_mean_depth_and_the_inverse_square_law(tmp_path):
     grey = np.array([255, 100, 50])
     depth_mm = 30 / np.sqrt(grey / 255)
@@ -79,6 +159,16 @@ def test_references_learn_the_mean_depth_and_the_inverse_square_law(tmp_path):
 def test_references_of_pairs_without_valid_depth_are_a_users_error(tmp_path):
     with pytest.raises(UserError, match="no pixel of the training pairs is valid"):
         References.fit(write_grey_pairs(tmp_path, [100], [0]))
+
+
+def test_references_take_the_next_pair_in_place_of_a_broken_one_where_told_so(tmp_path):
+    good = References.fit(write_grey_pairs(tmp_path / "good", grey=[100, 50, 50], depth=[90, 60, 60]))
+    dataset = write_grey_pairs(tmp_path / "bad", grey=[100, 200, 50], depth=[90, 10, 60])
+    broken = tmp_path / "bad" / "test_B" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    assert References.fit(dataset, skip_bad=True) == good
+    with pytest.raises(UserError, match=r"test_B/1\.png is truncated"):
+        References.fit(dataset)
 
 
 def test_batches_hold_every_item_once():

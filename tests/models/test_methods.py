@@ -58,7 +58,7 @@ def test_unknown_method_is_an_error_that_lists_the_known_ones():
 @pytest.mark.parametrize("name", model_names())
 def test_one_step_gives_finite_terms_and_gradients_for_the_optimiser_it_names_alone(name, dataroot):
     opt = options_of(name, dataroot)
-    streams, engine = create_streams(opt), Engine(create_model(opt), [])
+    streams, engine = create_streams(opt), Engine(create_model(opt))
     spy = UpdateSpy(engine)
     engine.step(streams.next(engine.method.active_streams(1)), Progress(1, 1, streams.passes))
     assert {optimizer for optimizer, _ in spy.updates} == set(engine.optimizers)
@@ -83,7 +83,7 @@ def test_every_trainable_weight_belongs_to_exactly_one_optimiser(name, dataroot)
 @pytest.mark.parametrize("name", model_names())
 def test_saved_and_loaded_it_predicts_alike(name, dataroot, tmp_path):
     opt = options_of(name, dataroot)
-    streams, engine = create_streams(opt), Engine(create_model(opt), [])
+    streams, engine = create_streams(opt), Engine(create_model(opt))
     engine.step(streams.next(engine.method.active_streams(1)), Progress(1, 1, streams.passes))
     RunState(tmp_path, {"model": name}, engine, streams).save("latest")
     torch.manual_seed(1)
@@ -116,7 +116,7 @@ def test_prediction_of_an_image_does_not_depend_on_its_batch(name, dataroot):
 @pytest.mark.parametrize("name", model_names())
 def test_pictures_are_what_pages_and_curves_can_show(name, dataroot):
     opt = options_of(name, dataroot)
-    streams, engine = create_streams(opt), Engine(create_model(opt), [])
+    streams, engine = create_streams(opt), Engine(create_model(opt))
     pictures = engine.visuals(streams.next(engine.method.active_streams(1)))
     assert pictures
     for picture in pictures.values():
@@ -131,6 +131,6 @@ def test_pictures_are_what_pages_and_curves_can_show(name, dataroot):
 @pytest.mark.parametrize("preset", preset_names())
 def test_preset_parses_and_its_method_makes_a_step(preset, dataroot):
     opt = tiny_options(f"--preset={preset}", "--lambda_video=0", "--lambda_video_step=0", dataroot=dataroot)
-    streams, engine = create_streams(opt), Engine(create_model(opt), [])
+    streams, engine = create_streams(opt), Engine(create_model(opt))
     engine.step(streams.next(engine.method.active_streams(1)), Progress(1, 1, streams.passes))
     assert engine.losses()

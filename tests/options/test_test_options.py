@@ -9,6 +9,7 @@ from options.base_options import to_plain
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from util.checkpoint import save_checkpoint
+from util.exported_weights import export_weights
 
 PUBLISHED = "--name colon2depth_512p --no_instance --label_nc 0"
 
@@ -18,11 +19,12 @@ def run(tmp_path, monkeypatch):
     """Writes the checkpoint of a run that was trained with these flags."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*args, name="colon2depth_512p", epoch="latest"):
+    def run(*args, name="colon2depth_512p", epoch="latest", ema=None):
         opt = TrainOptions().parse([*args, "--name", name, "--gpu_ids", "-1"])
         networks = {"net_G": {"w": torch.zeros(1)}}
-        state = {"model": opt.model, "options": to_plain(opt), "networks": networks, "facts": {}}
-        save_checkpoint(Path("checkpoints") / name, epoch, state)
+        state = {"model": opt.model, "options": to_plain(opt), "networks": networks, "facts": {}, "iteration": 1}
+        save_checkpoint(Path("checkpoints") / name, epoch, state | {"ema": ema or {}})
+        return Path("checkpoints") / name / f"{epoch}.pth"
 
     return run
 
@@ -97,12 +99,52 @@ def test_another_epoch_or_file_can_be_chosen(run):
     assert parse("--checkpoint", str(file)).checkpoint_file == file
 
 
+def test_missing_latest_is_the_one_before_it_rather_than_bare_weights(run):
+    path = run("--ngf", "8")
+    path.rename(path.with_name("latest_1.pth"))
+    assert path.with_name("latest_net_G.pth").is_file()
+    opt = parse()
+    assert (opt.checkpoint_file, opt.ngf) == (path.with_name("latest_1.pth"), 8)
+
+
+def test_exported_file_is_tested_with_its_own_options_and_under_its_own_name(run, refused):
+    path = run("--ngf", "8", "--loadSize", "128", "--max_depth_mm", "150", "--dataroot", "datasets/mine")
+    file = Path("elsewhere/clinic.safetensors")
+    export_weights(path, file)
+    path.unlink()
+    opt = parse("--checkpoint", str(file))
+    assert (opt.checkpoint_file, opt.name, opt.model) == (file, "clinic", "colon2depth")
+    assert (opt.ngf, opt.load_size, opt.max_depth_mm, opt.dataroot) == (8, 128, 150.0, Path("datasets/mine"))
+    assert parse("--checkpoint", str(file), "--name", "mine").name == "mine"
+    assert "--ngf 16 (the checkpoint has 8)" in refused("--checkpoint", str(file), "--ngf", "16")
+
+
+def test_precision_is_that_of_the_training_unless_another_is_asked_for(run):
+    run("--precision", "fp32")
+    assert parse().precision == "fp32"
+    assert parse("--precision", "bf16").precision == "bf16"
+
+
+def test_averaged_weights_are_tested_if_there_are_any(run, refused):
+    path = run()
+    assert not parse().use_ema
+    said = refused("--use_ema")
+    assert "latest.pth holds no averaged weights, which a training with --ema keeps; leave --use_ema out" in said
+    export_weights(path, Path("last.safetensors"))
+    assert "last.safetensors holds no averaged weights" in refused("--use_ema", "--checkpoint", "last.safetensors")
+    path = run(ema={"net_G": {"w": torch.ones(1)}})
+    assert parse("--use_ema").use_ema
+    export_weights(path, Path("mean.safetensors"), ema=True)
+    assert parse("--use_ema", "--checkpoint", "mean.safetensors").use_ema
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["--name", "nobody"], "no run 'nobody' in checkpoints/; runs there: colon2depth_512p"),
         (["--which_epoch", "7"], "no checkpoint '7'; it has: latest"),
         (["--checkpoint", "nowhere.pth"], "nowhere.pth"),
+        (["--checkpoint", "nowhere.safetensors"], "no exported weights at nowhere.safetensors"),
         (["--nonsense"], "unrecognized arguments"),
         (["--label_nc", "1"], "use --label_nc 0"),
         (["--instance_feat"], "depth is learned from RGB"),

@@ -264,6 +264,7 @@ def test_options_survive_yaml():
     text = yaml.safe_dump(to_plain(opt))
     parser = new_parser("")
     train_options.add_training_options(parser)
+    train_options.add_engine_options(parser)
     add_base_options(parser)
     data.add_options(parser, is_train=True)
     find_model("colon2depth").add_options(parser, True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from util.errors import UserError, run_cli
+from util.errors import StoppedAfterSaving, UserError, run_cli
 
 
 def ending(error, capsys):
@@ -23,7 +23,8 @@ def ending(error, capsys):
         (FileNotFoundError("no run 'x'"), 2, "error: no run 'x'\n"),
         (OSError(28, "No space left on device", "a.pth"), 2, "error: [Errno 28] No space left on device: 'a.pth'\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted\n"),
-        (KeyboardInterrupt("saved at iteration 7"), 130, "\ninterrupted: saved at iteration 7\n"),
+        (KeyboardInterrupt("at once"), 130, "\ninterrupted: at once\n"),
+        (StoppedAfterSaving("saved at iteration 7"), 75, "stopped: saved at iteration 7\n"),
     ],
 )
 def test_users_faults_end_in_one_line_and_a_code(error, code, message, capsys):

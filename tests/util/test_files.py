@@ -1,8 +1,11 @@
 """Files appear whole or not at all."""
 
+import errno
+import os
+
 import pytest
 
-from util.files import atomic_path, write_bytes, write_text
+from util.files import atomic_path, remove_partial_files, sync, write_bytes, write_text
 
 
 def names(folder):
@@ -59,3 +62,46 @@ def test_a_folder_that_is_a_file_is_an_error_of_the_system(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(OSError, match="a"):
         write_text(tmp_path / "a" / "b.txt", "x")
+
+
+def test_content_is_synced_before_the_rename_and_the_folder_after_it(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+    (tmp_path / "a.txt").write_text("old")
+
+    def watched(descriptor):
+        synced.append((os.path.realpath(f"/proc/self/fd/{descriptor}"), (tmp_path / "a.txt").read_text()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert synced == [(os.path.realpath(temporary), "old"), (os.path.realpath(tmp_path), "new")]
+
+
+def test_file_system_that_cannot_sync_folders_is_taken_as_it_is(tmp_path, monkeypatch):
+    def fail(descriptor):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / "a.txt").touch()
+    monkeypatch.setattr(os, "fsync", fail)
+    code = errno.EINVAL
+    sync(tmp_path)
+    with pytest.raises(OSError, match="Invalid argument"):
+        sync(tmp_path / "a.txt")
+    code = errno.EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        sync(tmp_path)
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    left = [".latest.77.partial.pth", "web/.image.png.1234.partial.png", ".opt.5.partial"]
+    kept = ["latest.pth", ".hidden", "web/.partial.txt", "my.77.partial.pth", ".notes.partial.txt"]
+    for name in left + kept:
+        write_text(tmp_path / name, "x")
+    remove_partial_files(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+def test_nothing_is_left_where_there_is_no_folder(tmp_path):
+    remove_partial_files(tmp_path / "none")
+    assert names(tmp_path) == []

@@ -1,5 +1,6 @@
-"""Ctrl-C: a request the first time, an end the second time, and the ordinary behaviour afterwards."""
+"""Ctrl-C and its like: a request the first time, an end the second time, and the ordinary behaviour afterwards."""
 
+import io
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from util.interrupt import StopRequest
+from util.interrupt import STOP_SIGNALS, StopRequest
 
 LOADER = """
     import os, signal, sys, time
@@ -31,22 +32,53 @@ LOADER = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_first_signal_is_a_request_and_the_second_an_end(number, capsys):
+def test_terminals_schedulers_and_their_warnings_are_heard():
+    assert set(STOP_SIGNALS) == {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+
+
+@pytest.mark.parametrize("second", STOP_SIGNALS)
+@pytest.mark.parametrize("first", STOP_SIGNALS)
+def test_first_signal_is_a_request_and_the_second_an_end(first, second, capsys):
     with StopRequest() as stop:
         assert not stop.requested
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), first)
         assert stop.requested
         assert "stopping after this iteration" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt, match="without saving"):
+            os.kill(os.getpid(), second)
+
+
+def test_what_a_launcher_passes_on_at_once_is_the_same_request(monkeypatch, capsys):
+    with StopRequest(echo_s=1.0) as stop:
+        for number in STOP_SIGNALS:
             os.kill(os.getpid(), number)
+        assert stop.requested
+        assert capsys.readouterr().err.count("stopping") == 1
+        later = time.monotonic() + 1.5
+        monkeypatch.setattr("util.interrupt.time.monotonic", lambda: later)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("reentrant call inside"), OSError(5, "the terminal is gone")])
+def test_a_request_counts_where_its_line_cannot_be_written(error, monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise error
+
+    with StopRequest() as stop:
+        monkeypatch.setattr(sys, "stderr", Closed())
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.requested
 
 
 def test_handlers_of_before_are_back_afterwards():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
+    with StopRequest():
+        assert not any(signal.getsignal(number) in before for number in STOP_SIGNALS)
     with pytest.raises(RuntimeError), StopRequest():
         raise RuntimeError
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
@@ -55,7 +87,7 @@ def test_a_loader_outlives_signals_to_the_group_and_ends_when_its_main_process_s
     command = [sys.executable, "-c", textwrap.dedent(LOADER)]
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as main:
         pid = int(main.stdout.readline().split()[1])
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        for number in (*STOP_SIGNALS, signal.SIGTERM):
             os.kill(pid, number)
         time.sleep(0.2)
         out, _ = main.communicate("go on\n", timeout=20)

@@ -1,7 +1,9 @@
 """Progress in a log is whole lines, and few of them."""
 
 import io
+import re
 import sys
+import time
 
 import pytest
 
@@ -51,6 +53,32 @@ def test_in_a_terminal_one_line_is_drawn_over(monkeypatch):
     advance(3, 3)
     assert terminal.getvalue().startswith("\rrendering:")
     assert terminal.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("jump_s", [-86400.0, 86400.0])
+def test_a_clock_that_is_set_does_not_disturb_the_bar(capsys, monkeypatch, jump_s):
+    jumped = 0.0
+    monkeypatch.setattr("tqdm.std.time", lambda: time.time() + jumped)  # the system's clock as tqdm reads it
+    with progress_bar(100, "training", "iterations") as bar:
+        bar.mininterval = 0.02
+        for count in range(6):
+            jumped = jump_s * (count >= 2)
+            time.sleep(0.03)
+            bar.update(1)
+    lines = capsys.readouterr().err.splitlines()
+    shown = [re.search(r" (\d+)/100 \[(.+)<", line).groups() for line in lines[:7]]
+    assert shown == [(str(count), "00:00") for count in range(7)]
+    assert "-" not in "".join(lines)
+
+
+def test_a_slow_unit_after_fast_ones_is_shown_without_waiting_for_as_many(capsys):
+    with progress_bar(100000, "rendering", "frames") as bar:
+        bar.mininterval = 0.02
+        for _ in range(50000):
+            bar.update(1)
+        time.sleep(0.03)
+        bar.update(1)
+        assert " 50001/100000" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_bar_within_a_bar_moves_no_cursor(capsys):

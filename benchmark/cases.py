@@ -1,0 +1,153 @@
+"""What is measured: cases, each with one optimisation more than the one before, from the published step to ours."""
+
+from argparse import Namespace
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+CYCLE = 5  # iterations from one update of the discriminator to the next, published and ours
+
+# The kinds of iterations of each load, and their shares of a cycle: a cycle is not run as a whole, but put together.
+KINDS = {
+    "train": {"without D": 1 - 1 / CYCLE, "with D": 1 / CYCLE},
+    "video": {"video": 1.0},
+    "inference": {"predict": 1.0},
+}
+ITERATIONS = {"without D": 1, "with D": CYCLE, "video": 1}  # of the cycle, counted from 1
+LADDER = "ladder"
+EXTRAS = ("compile", "channels_last", "checkpoint_activations", "accumulate")
+ACCUMULATE = 2  # parts of a batch with the extra ``accumulate``
+
+KEPT = ("+ memory kept", {"keep_memory": True})
+FUSED = ("+ fused Adam", {"fused": True})
+CHANGES: dict[str, list[tuple[str, dict[str, Any]]]] = {  # title of the row, and what is different from the row before
+    "train": [KEPT, FUSED, ("+ our schedule", {"published": False}), ("+ sub-pixel decoder", {"subpixel": True})],
+    "video": [
+        KEPT,
+        FUSED,
+        ("+ flow ready, batched", {"published": False}),
+        ("+ sub-pixel decoder", {"subpixel": True}),
+    ],
+    "inference": [("+ sub-pixel decoder", {"published": False, "subpixel": True}), KEPT],
+}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a case works on: ``train``, ``video`` or ``inference`` with ``batch`` squares of ``size`` pixels.
+
+    A clip of ``video`` has several frames.
+    """
+
+    what: str
+    size: int
+    batch: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.size} x {self.size} pixels, batch {self.batch}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to work on a load.
+
+    Args:
+        title: of its row.
+        load: what it works on.
+        published: the published schedule; ours, by the engine, otherwise.
+        subpixel: the decoder's convolutions at the lower resolution.
+        fused: Adam in one kernel.
+        keep_memory: in a process that keeps freed memory.
+        precision: as ``--precision`` names it.
+        extra: one of ``EXTRAS``, or none.
+        before: title of the row that it is compared with.
+    """
+
+    title: str
+    load: Load
+    published: bool = False
+    subpixel: bool = True
+    fused: bool = True
+    keep_memory: bool = False
+    precision: str = "fp32"
+    extra: str = ""
+    before: str = ""
+
+    @property
+    def worker(self) -> str:
+        """Name of the worker that it runs in."""
+        return self.extra or ("kept" if self.keep_memory else "default")
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """The kinds of iterations of a cycle, and their shares."""
+        return KINDS[self.load.what]
+
+
+class Group(NamedTuple):
+    """Cases that take turns: a ladder, or our step with and without an option of the engine, which is its name."""
+
+    name: str
+    cases: list[Case]
+
+    @property
+    def is_ladder(self) -> bool:
+        return self.name == LADDER
+
+
+def plan_groups(opt: Namespace, *, can_keep: bool) -> list[Group]:
+    """What is measured, in this order; see ``ladder`` for ``can_keep``."""
+    groups = []
+    batches = {"train": [opt.batch], "video": [opt.batch], "inference": opt.infer_batches}
+    loads = [Load(what, size, batch) for what in opt.what for size in opt.sizes for batch in batches.get(what, [])]
+    for load in loads:
+        cases = ladder(load, opt.precisions, baseline=opt.baseline == "published", can_keep=can_keep)
+        groups.append(Group(LADDER, cases))
+        if load.what == "train":
+            groups += [Group(extra, with_extra(our_cases(cases), extra)) for extra in opt.extras]
+    return groups
+
+
+def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool) -> list[Case]:
+    """The rows from the published step to ours, each with one change more, then ours in the other precisions.
+
+    Args:
+        load: what they work on.
+        precisions: the first one is that of the steps of the ladder.
+        baseline: whether to begin with the published step; only ours otherwise.
+        can_keep: whether this machine's allocator can keep memory.
+    """
+    if not baseline:
+        return _in_precisions(Case("ours", load, keep_memory=can_keep), precisions)
+    cases = [Case("published", load, published=True, subpixel=False, fused=False)]
+    for title, change in CHANGES[load.what]:
+        if can_keep or "keep_memory" not in change:
+            cases.append(replace(cases[-1], title=title, before=cases[-1].title, **change))
+    ours = replace(cases[-1], title=f"{cases[-1].title} = ours")
+    cases = [*cases[:-1], *_in_precisions(ours, precisions)]
+    # PyTorch's own default on such a GPU is TF32 in convolutions, so the published code has it too.
+    if "tf32" in precisions:
+        cases.append(replace(cases[0], title="published, tf32", precision="tf32"))
+    return cases
+
+
+def with_extra(ours: list[Case], extra: str) -> list[Case]:
+    """Our cases, and each of them with one option of the engine."""
+    flag = f"--{extra} {ACCUMULATE}" if extra == "accumulate" else f"--{extra}"
+    return [
+        *ours,
+        *(replace(case, title=f"{flag}, {case.precision}", extra=extra, before=case.title) for case in ours),
+    ]
+
+
+def our_cases(cases: list[Case]) -> list[Case]:
+    """Those of a ladder that have all optimisations."""
+    last = [case for case in cases if not case.published and case.subpixel]
+    return [case for case in last if case.keep_memory == last[-1].keep_memory]
+
+
+def _in_precisions(ours: Case, precisions: list[str]) -> list[Case]:
+    """Ours in each precision; the others are compared with the first."""
+    first, *others = precisions
+    root = replace(ours, title=f"{ours.title}, {first}", precision=first)
+    return [root, *(replace(ours, title=f"ours, {name}", precision=name, before=root.title) for name in others)]

@@ -1,0 +1,54 @@
+"""Networks that several cases share: 180 million weights and their moments are too much to have once for each."""
+
+import copy
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from models.base_model import Batch
+from models.colon2depth_model import Colon2depthModel
+from models.networks.layers import NearestUpConv
+from models.networks.pix2pixhd import GlobalGenerator
+from util.updates import Progress, Update
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+Optimizers = dict[str, torch.optim.Optimizer]
+
+
+class SharedModel(Colon2depthModel):
+    """colon2depth as it is, but with optimisers that others use as well, and a step for batches of video alone."""
+
+    shared_optimizers: Optimizers | None = None
+
+    def build_optimizers(self) -> Optimizers:
+        return self.shared_optimizers or super().build_optimizers()
+
+    def training_step(self, batch: Batch, progress: Progress) -> Iterator[Update]:
+        """The method's own step; without synthetic pairs, what that does with the video after them."""
+        if "synthetic" in batch:
+            yield from super().training_step(batch, progress)
+            return
+        frames = batch["video"]["frames"]
+        depth = self.generate(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        yield self.video_update(batch["video"], depth, progress)
+
+
+def share_weights(module: AnyModule) -> AnyModule:
+    """A copy that has the same weights and buffers, not equal ones: a step of one is a step of the other."""
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, shared)
+
+
+def without_subpixel(generator: GlobalGenerator) -> GlobalGenerator:
+    """A generator of the same weights whose decoder enlarges, mirrors the border and convolves, one after the other."""
+    plain = share_weights(generator)
+    layers = (nn.Sequential(*layer) if isinstance(layer, NearestUpConv) else layer for layer in plain.model)
+    plain.model = nn.Sequential(*layers)
+    return plain
+
+
+def count_parameters(method: nn.Module) -> dict[str, int]:
+    """By network."""
+    return {name: sum(weight.numel() for weight in net.parameters()) for name, net in method.networks().items()}

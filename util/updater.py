@@ -1,0 +1,69 @@
+"""One optimiser as the engine uses it: scaled backward pass, clipping, leaving out what is not finite, step, rate."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Updater:
+    """
+    Args:
+        optimizer: with the base learning rates.
+        scaler: of its losses; one that is not enabled does nothing.
+        clip_norm: largest norm of the gradients, 0 for any.
+        skip_nonfinite: whether a step is left out when its gradients are not finite.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, clip_norm: float, skip_nonfinite: bool
+    ) -> None:
+        self.optimizer, self.scaler = optimizer, scaler
+        self.clip_norm, self.skip_nonfinite = clip_norm, skip_nonfinite
+        self.left_out = 0  # steps in a row
+        self._base_rates = [group["lr"] for group in optimizer.param_groups]
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """Those that learn at present."""
+        groups = self.optimizer.param_groups
+        return [weight for group in groups for weight in group["params"] if weight.requires_grad]
+
+    def backward(self, loss: Tensor, *, first: bool) -> None:
+        """Add the gradients of a loss to those of before, or begin anew. Only these weights get gradients."""
+        if first:
+            self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.scaler.scale(loss), inputs=self.weights)
+
+    def step(self) -> None:
+        """Clip the gradients and make the step; nothing waits for the device, unless steps may be left out."""
+        if self.clip_norm or self.skip_nonfinite:
+            self.scaler.unscale_(self.optimizer)
+            norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights if w.grad is not None])
+            if self.skip_nonfinite and not self.scaler.is_enabled() and not norm.isfinite():
+                self.left_out += 1
+                return
+            if self.clip_norm:
+                torch.nn.utils.clip_grads_with_norm_(self.weights, self.clip_norm, norm)
+        self.scaler.step(self.optimizer)  # with fp16 it leaves out by itself what is not finite, and lowers its scale
+        self.scaler.update()
+        hopeless = self.skip_nonfinite and self.scaler.is_enabled() and self.scaler.get_scale() < 1
+        self.left_out = self.left_out + 1 if hopeless else 0
+
+    def set_rate(self, factor: float) -> None:
+        """Learning rate = the base rate times ``factor``."""
+        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = base * factor
+
+    @property
+    def rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The opposite of ``state_dict``; a run may go on in another precision, with or without a scale."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
