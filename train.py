@@ -90,7 +90,8 @@ def train(
     engine, batches, processes = run.engine, run.streams, run.engine.processes
     total = min((opt.niter + opt.niter_decay) * len(batches), opt.max_steps or sys.maxsize)
     faults = StepFaults(engine, run.folder, run.options, streams.files_of, memory=opt.print_freq)
-    with make_monitor(opt, run, total) as monitor, StopRequest(echo_s=ECHO_S if processes.size > 1 else 0.0) as stop, faults.told():
+    stop = StopRequest(echo_s=ECHO_S if processes.size > 1 else 0.0)
+    with make_monitor(opt, run, total) as monitor, stop, faults.told():
         while run.iteration < total:
             epoch, stopping = batches.epoch, False
             engine.set_rate(rate_factor(epoch, opt.niter, opt.niter_decay))

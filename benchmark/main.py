@@ -1,6 +1,7 @@
 """The whole benchmark: what is run in which order, and what becomes of the figures."""
 
 import json
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from util.progress import progress_bar
 
 UNIT = 1024  # pixels that one unit of the progress stands for
 START = 64  # units that starting a process and making its networks take: about as long as a step at 256 pixels
+
+ERROR_LINE = re.compile(r"[\w.]+(Error|Exception)\b")  # of a traceback
 
 Advance = Callable[[int], object]  # tells the progress how many units were done
 Figures = dict[str, Any]
@@ -86,6 +89,9 @@ def measure_peaks(groups: list[Group], setup: Setup, advance: Advance) -> dict[C
         worker = start_worker(setup, case.keep_memory)
         try:
             peaks[case] = worker.call("peak_bytes", case)
+        except RuntimeError:
+            if not case.extra:
+                raise
         finally:
             worker.close()
         advance(peak_units(case))
@@ -102,18 +108,31 @@ def measure_group(
         advance(units(case))
         return seconds
 
-    measured = {case: Measured(case, peak_bytes=peaks.get(case)) for case in group.cases}
-    for alike in same_work(group.cases):
+    cases = [case for case in group.cases if not case.extra or works(case, pool)]
+    measured = {case: Measured(case, peak_bytes=peaks.get(case)) for case in cases}
+    for alike in same_work(cases):
         work = pool.of(alike[0]).call("work", alike[0])
         advance(len(work) * units(alike[0]))
         for case in alike:
             measured[case].work = work
-    times = take_turns(group.cases, run, repeats=opt.repeats, warmup=opt.warmup)
-    for case, seconds in times.items():
+    for case, seconds in take_turns(cases, run, repeats=opt.repeats, warmup=opt.warmup).items():
         measured[case].seconds = seconds
+    for case in group.cases:
         if case.extra:
             pool.close(case.worker)
     return list(measured.values())
+
+
+def works(case: Case, pool: WorkerPool) -> bool:
+    """Whether an option of the engine works here at all; one line says why when it does not."""
+    try:
+        for kind in case.kinds:
+            pool.of(case).call("seconds", case, kind)
+    except RuntimeError as error:
+        reason = next((line for line in str(error).splitlines() if ERROR_LINE.match(line)), str(error).splitlines()[-1])
+        sys.stderr.write(f"{case.title} is left out, since it fails here: {reason}\n")
+        return False
+    return True
 
 
 def same_work(cases: list[Case]) -> list[list[Case]]:

@@ -251,7 +251,8 @@ def test_divergence_ends_in_one_line_and_spoils_no_checkpoint(trained, dataroot,
     more = ["--niter=50", "--lr=1e30", "--continue_train", "--no_report"]
     before = (tmp_path / "checkpoints" / "demo" / "latest.pth").read_bytes()
     outcome = train(dataroot, tmp_path / "checkpoints", *more, "--max_steps=20")
-    assert_one_error(outcome, "became nan or infinite in iteration 13", "its batch was synthetic: ", "train_A/", "lower --lr")
+    told = "became nan or infinite in iteration 13", "its batch was synthetic: ", "train_A/", "lower --lr"
+    assert_one_error(outcome, *told)
     assert (tmp_path / "checkpoints" / "demo" / "latest.pth").read_bytes() == before
 
 
@@ -349,7 +350,8 @@ def test_wrong_data_ends_in_one_line_before_a_run_is_made(own_data, tmp_path, sp
 
 
 def test_broken_file_met_by_a_loader_process_ends_in_one_line(own_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(References, "fit", lambda dataset, skip_bad=False: References(90.0, 60.0))  # reads the files of small sets
+    fitted = References(90.0, 60.0)  # fitting reads all files of a small set
+    monkeypatch.setattr(References, "fit", lambda dataset, skip_bad=False: fitted)
     truncate(own_data / "train_A" / "003.png")
     outcome = train(own_data, tmp_path, "--nThreads=1", "--no_report")
     assert_one_error(outcome, f"error: {own_data}/train_A/003.png is truncated")

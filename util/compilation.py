@@ -28,7 +28,7 @@ def why_not(device: torch.device) -> str:
     try:
         torch.compile(lambda x: torch.relu(x) + 1)(torch.ones(8, device=device, requires_grad=True)).sum().backward()
     except (TorchDynamoException, RuntimeError, OSError, ImportError) as error:
-        return str(error).strip().splitlines()[0]
+        return _reason(error)
     return ""
 
 
@@ -43,7 +43,12 @@ class CompiledForward:
         try:
             return self.run(*args, **kwargs)
         except TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
-            sys.stderr.write(f"--compile: {self.name} goes on without it: {reason}\n")
+            sys.stderr.write(f"--compile: {self.name} goes on without it: {_reason(error)}\n")
             self.run = self.plain
             return self.plain(*args, **kwargs)
+
+
+def _reason(error: Exception) -> str:
+    """In one line; the first one of PyTorch's messages may be ``backend='inductor' raised:`` alone."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

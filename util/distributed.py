@@ -77,6 +77,9 @@ class Processes:
             dist.barrier(group=self.control)
 
 
+ALONE = Processes()
+
+
 @contextmanager
 def join_processes(environment: Mapping[str, str], gpu_ids: list[int]) -> Iterator[Processes]:
     """Meet the other processes of this training, if there are any, and leave them at the end.
@@ -118,7 +121,7 @@ def find_processes(environment: Mapping[str, str]) -> Processes:
     elif "SLURM_STEP_NUM_TASKS" in environment:  # set by srun only: a batch script itself is one process
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
     else:
-        return Processes()
+        return ALONE
     return Processes(*(int(environment.get(name, 0)) for name in names))
 
 

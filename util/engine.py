@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from util.averages import WeightAverages
 from util.compilation import compile_networks
-from util.distributed import Processes
+from util.distributed import ALONE, Processes
 from util.errors import UserError
 from util.loss_record import LossRecord, TrainingDiverged, require_finite
 from util.parallel import gradients_stay, split_batch, unwrap, wrap
@@ -77,7 +77,7 @@ class Engine:
     """
 
     def __init__(
-        self, method: nn.Module, settings: EngineSettings = EngineSettings(), processes: Processes = Processes()
+        self, method: nn.Module, settings: EngineSettings = EngineSettings(), processes: Processes = ALONE
     ) -> None:
         self.settings, self.processes = settings, processes
         self.device = torch.device("cuda", settings.gpu_ids[0]) if settings.gpu_ids else torch.device("cpu")

@@ -52,6 +52,7 @@ class MemoryFacts:
         precision: ``"fp32"``, ``"tf32"``, ``"bf16"`` or ``"fp16"``, in which it ran.
         low_precision: the one that saves memory on this device: ``"bf16"``, or ``"fp16"`` where that is too new.
         can_recompute: whether some network can recompute activations instead of keeping them.
+        num_processes: that share each batch.
     """
 
     place: str
@@ -62,6 +63,7 @@ class MemoryFacts:
     precision: str = "fp32"
     low_precision: str = "bf16"
     can_recompute: bool = True
+    num_processes: int = 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -72,7 +74,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def memory_facts(
-    precision: Precision, networks: Collection[nn.Module], optimizers: Iterable[torch.optim.Optimizer]
+    precision: Precision,
+    networks: Collection[nn.Module],
+    optimizers: Iterable[torch.optim.Optimizer],
+    num_processes: int = 1,
 ) -> MemoryFacts:
     """Facts of a device whose memory has just become full.
 
@@ -80,6 +85,7 @@ def memory_facts(
         precision: of the run, which knows its device.
         networks: all that are trained, wrapped or not.
         optimizers: theirs.
+        num_processes: that share each batch.
     """
     device = precision.device
     weights = [weight for network in networks for weight in network.parameters()]
@@ -95,6 +101,7 @@ def memory_facts(
         precision=precision.name,
         low_precision="fp16" if choose_precision("auto", device).name == "tf32" else "bf16",
         can_recompute=any(hasattr(unwrap(network), "recompute") for network in networks),
+        num_processes=num_processes,
     )
 
 
@@ -121,18 +128,15 @@ def out_of_memory_advice(options: Mapping[str, Any], facts: MemoryFacts) -> str:
 
 def _ways(options: Mapping[str, Any], facts: MemoryFacts) -> Iterator[tuple[str, float]]:
     """Flags that still change something, the least harmful first, and the share of the rest that each leaves."""
-    batches = _batch_sizes(options)
-    parts = options.get("accumulate")
-    if parts is not None and (more := _more_parts(parts, math.gcd(*batches.values()))):
+    batches, parts = _batch_sizes(options), options.get("accumulate", 1)
+    mine = math.gcd(*batches.values()) // facts.num_processes
+    if "accumulate" in options and (more := _more_parts(parts, mine)):
         yield f"--accumulate {more}", parts / more
     if "precision" in options and facts.precision in ("fp32", "tf32"):
         yield f"--precision {facts.low_precision}", HALF_PRECISION_LEAVES
     if options.get("checkpoint_activations") is False and facts.can_recompute:
         yield "--checkpoint_activations", RECOMPUTING_LEAVES
-    smaller = {name: size // 2 for name, size in batches.items() if size > 1}
-    if smaller:
-        flags = " ".join(f"--{name} {size}" for name, size in smaller.items())
-        yield flags, max(size / batches[name] for name, size in smaller.items())
+    yield from _smaller_batches(batches, facts.num_processes * parts)
     yield from _smaller_pictures(options)
 
 
@@ -145,6 +149,14 @@ def _batch_sizes(options: Mapping[str, Any]) -> dict[str, int]:
 def _more_parts(parts: int, batch: int) -> int | None:
     """The next larger number of equal parts that a batch can be split into; None when it is in single samples."""
     return next((more for more in range(parts + 1, batch + 1) if batch % more == 0), None)
+
+
+def _smaller_batches(batches: Mapping[str, int], shares: int) -> Iterator[tuple[str, float]]:
+    """About half of what is worked on at a time; each batch remains a multiple of the ``shares`` it is split into."""
+    smaller = {name: size // shares // 2 * shares for name, size in batches.items() if size // shares > 1}
+    if smaller:
+        flags = " ".join(f"--{name} {size}" for name, size in smaller.items())
+        yield flags, max(size / batches[name] for name, size in smaller.items())
 
 
 def _smaller_pictures(options: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

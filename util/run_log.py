@@ -1,7 +1,6 @@
 """The record of a run: TensorBoard events, and ``loss_log.txt`` in pix2pixHD's format."""
 
 import sys
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +12,6 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-FLUSH_S = 60  # TensorBoard's own timer reads the system's clock: set back by a day, nothing is written for a day
 
 
 class RunLog:
@@ -40,7 +37,6 @@ class RunLog:
         self._file = (self.folder / "loss_log.txt").open("a", encoding="utf-8")
         self._write_line(f"================ Training Loss ({datetime.now():%a %b %d %H:%M:%S %Y}) ================")
         self._writer = self._open_tensorboard(first_step)
-        self._flushed = time.monotonic()
         self.text("options", f"```\n{options_text}\n```", first_step)
 
     def __enter__(self) -> "RunLog":
@@ -70,8 +66,6 @@ class RunLog:
         line = loss_line(terms, epoch=epoch, iteration=iteration, time_s=time_s, data_s=data_s)
         self._write_line(line)
         self.scalars(terms, step)
-        if time.monotonic() - self._flushed > FLUSH_S:
-            self.flush()
         return line
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -105,7 +99,6 @@ class RunLog:
         """Bring everything so far to the disk."""
         self._file.flush()
         self._to_tensorboard("flush")
-        self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Write what is left and close the files; the log takes nothing more."""

@@ -48,6 +48,7 @@ def test_counts_have_a_decimal_unit(count, text):
         (3599, "1 h 0 min"),
         (19200, "5 h 20 min"),
         (24 * 3600 - 1, "1 d 0 h"),
+        (47.6 * 3600, "2 d 0 h"),
         (76 * 3600, "3 d 4 h"),
     ],
 )

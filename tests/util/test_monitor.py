@@ -150,10 +150,10 @@ def test_time_expected_is_that_of_the_first_iteration_times_their_number():
 
 
 def test_start_up_is_left_out_of_the_speed_after_it(tmp_path):
-    run(tmp_path, range(1, 4), total=3, print_freq=3, display_freq=9, html=False, wait_s=[0.5, 0.0, 0.0])
+    run(tmp_path, range(1, 4), total=3, print_freq=3, display_freq=9, html=False, wait_s=[0.6, 0.0, 0.0])
     times = re.search(r"time: ([\d.]+), data: ([\d.]+)", log_lines(tmp_path, "eval")[0])
-    assert float(times[1]) < 0.2
-    assert float(times[2]) < 0.2
+    assert float(times[1]) < 0.1
+    assert float(times[2]) < 0.1
 
 
 def test_slow_data_give_one_hint_a_session(tmp_path, capsys):

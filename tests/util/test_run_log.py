@@ -1,5 +1,4 @@
 import re
-import time
 
 import cv2
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from util.run_log import FLUSH_S, RunLog, loss_line
+from util.run_log import RunLog, loss_line
 
 
 def events(folder):
@@ -79,19 +78,6 @@ def test_options_and_texts_are_kept(tmp_path):
     options = read.Tensors("options/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "lr: 0.0002\nname: demo" in options
     assert read.Tensors("note/text_summary")[0].tensor_proto.string_val[0] == b"**bold**"
-
-
-def test_curves_reach_the_disk_when_the_system_clock_was_set_back(tmp_path, monkeypatch):
-    system_time, monotonic = time.time, time.monotonic
-    with RunLog(tmp_path, "") as log:
-        losses(log, 1, G_GAN=0.5)
-        log.flush()
-        monkeypatch.setattr(time, "time", lambda: system_time() - 86400)
-        losses(log, 2, G_GAN=0.4)
-        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + FLUSH_S + 1)
-        losses(log, 3, G_GAN=0.3)
-        monkeypatch.undo()
-        assert [event.step for event in events(tmp_path).Scalars("G_GAN")] == [1, 2, 3]
 
 
 def test_a_resumed_run_hides_what_it_repeats(tmp_path):
