@@ -118,13 +118,12 @@ def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool)
         can_keep: whether this machine's allocator can keep memory.
     """
     if not baseline:
-        return _in_precisions(Case("ours", load, keep_memory=can_keep), precisions)
+        return _in_precisions(Case("", load, keep_memory=can_keep), precisions)
     cases = [Case("published", load, published=True, subpixel=False, fused=False)]
     for title, change in CHANGES[load.what]:
         if can_keep or "keep_memory" not in change:
             cases.append(replace(cases[-1], title=title, before=cases[-1].title, **change))
-    ours = replace(cases[-1], title=f"{cases[-1].title} = ours")
-    cases = [*cases[:-1], *_in_precisions(ours, precisions)]
+    cases = [*cases[:-1], *_in_precisions(cases[-1], precisions, f" ({cases[-1].title})")]
     # PyTorch's own default on such a GPU is TF32 in convolutions, so the published code has it too.
     if "tf32" in precisions:
         cases.append(replace(cases[0], title="published, tf32", precision="tf32"))
@@ -146,8 +145,8 @@ def our_cases(cases: list[Case]) -> list[Case]:
     return [case for case in last if case.keep_memory == last[-1].keep_memory]
 
 
-def _in_precisions(ours: Case, precisions: list[str]) -> list[Case]:
-    """Ours in each precision; the others are compared with the first."""
+def _in_precisions(ours: Case, precisions: list[str], remark: str = "") -> list[Case]:
+    """Ours in each precision; the others are compared with the first, whose title has the remark."""
     first, *others = precisions
-    root = replace(ours, title=f"{ours.title}, {first}", precision=first)
+    root = replace(ours, title=f"ours, {first}{remark}", precision=first)
     return [root, *(replace(ours, title=f"ours, {name}", precision=name, before=root.title) for name in others)]

@@ -20,7 +20,7 @@ from benchmark.workers import LocalWorker, ProcessWorker, Worker, WorkerPool
 from util.files import write_text
 from util.progress import progress_bar
 
-UNIT = 1024  # pixels that one unit of the progress stands for
+UNIT = 1000  # pixels that one unit of the progress stands for
 START = 64  # units that starting a process and making its networks take: about as long as a step at 256 pixels
 
 ERROR_LINE = re.compile(r"[\w.]+(Error|Exception)\b")  # of a traceback
@@ -51,7 +51,7 @@ def measure(opt: Namespace) -> Iterator[Figures]:
         groups = plan_groups(opt, can_keep=can_keep(opt, pool))
         sizes = opt.sizes if "loader" in opt.what else []
         total = sum(group_units(opt, group) for group in groups) + sum(loader_units(opt, size) for size in sizes)
-        with progress_bar(total, "benchmark", f"x {UNIT} pixels") as bar:
+        with progress_bar(total, "benchmark", "kilopixels") as bar:
             peaks = measure_peaks(groups, setup, bar.update) if opt.memory else {}
             if groups:
                 figures |= measure_facts(opt, pool.of(groups[0].cases[-1]))
@@ -117,9 +117,8 @@ def measure_group(
             measured[case].work = work
     for case, seconds in take_turns(cases, run, repeats=opt.repeats, warmup=opt.warmup).items():
         measured[case].seconds = seconds
-    for case in group.cases:
-        if case.extra:
-            pool.close(case.worker)
+    if not group.is_ladder:
+        pool.close(group.name)
     return list(measured.values())
 
 
@@ -137,9 +136,10 @@ def works(case: Case, pool: WorkerPool) -> bool:
 
 def same_work(cases: list[Case]) -> list[list[Case]]:
     """Cases that compute the same, together; allocator, kernel of Adam and precision change nothing there."""
-    found: dict[tuple[bool, bool], list[Case]] = {}
+    found: dict[tuple[bool, bool, bool], list[Case]] = {}
     for case in cases:
-        found.setdefault((case.published, case.subpixel), []).append(case)
+        again = case.extra == "checkpoint_activations"
+        found.setdefault((case.published, case.subpixel, again), []).append(case)
     return list(found.values())
 
 

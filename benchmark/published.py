@@ -19,9 +19,10 @@ from torchvision.models.optical_flow import raft_large
 
 from benchmark.networks import Optimizers, without_subpixel
 from models.base_model import Batch
-from models.colon2depth_model import FEATURE_FACTOR, Colon2depthModel, to_unit
+from models.colon2depth_model import FEATURE_FACTOR, Colon2depthModel
 from models.geometry.flow import FlowEstimator, create_flow_estimator
 from models.geometry.flow_estimators import RaftEstimator
+from models.geometry.neighbour_pairs import to_unit
 from models.losses.adversarial import feature_matching_loss
 from models.losses.gradient_warping import masked_gradient_warping_loss
 

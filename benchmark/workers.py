@@ -50,13 +50,9 @@ class LocalWorker:
         """
         Raises:
             UserError: the memory is full.
+            RuntimeError: something else went wrong; the message is the traceback.
         """
-        try:
-            return getattr(self.runner, name)(*args)
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise UserError(_out_of_memory(args)) from error
-            raise
+        return _value(_answer(self.runner, name, args))
 
     def close(self) -> None:
         self.runner = None
@@ -98,12 +94,10 @@ class ProcessWorker:
 
     def _receive(self, args: tuple[Any, ...]) -> Any:
         try:
-            kind, value = self.connection.recv()
+            answer = self.connection.recv()
         except (EOFError, OSError):
             raise self._died(args) from None
-        if kind is Answer.VALUE:
-            return value
-        raise UserError(value) if kind is Answer.USER_ERROR else RuntimeError(value)
+        return _value(answer)
 
     def _died(self, args: tuple[Any, ...]) -> UserError:
         self.process.join(END_S)
@@ -112,12 +106,15 @@ class ProcessWorker:
         return UserError(f"the process of the benchmark died{_where(args)} ({how}); often memory is full: {ADVICE}")
 
 
-class Answer(Enum):
-    """What a worker's process sends back, beside a value or a text."""
+class Kind(Enum):
+    """Of an answer: a value, or the text of what went wrong."""
 
     VALUE = 1
     USER_ERROR = 2
     FAULT = 3
+
+
+Answer = tuple[Kind, Any]
 
 
 def serve(connection: Connection, setup: Setup, keep_memory: bool) -> None:
@@ -125,21 +122,21 @@ def serve(connection: Connection, setup: Setup, keep_memory: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the main process, which ends this one
     runner = CaseRunner(setup)
     with suppress(EOFError, OSError):
-        connection.send((Answer.VALUE, keep_memory and keep_freed_memory()))
+        connection.send((Kind.VALUE, keep_memory and keep_freed_memory()))
         while True:
             name, args = connection.recv()
             connection.send(_answer(runner, name, args))
 
 
-def _answer(runner: CaseRunner, name: str, args: tuple[Any, ...]) -> tuple[Answer, Any]:
+def _answer(runner: CaseRunner | None, name: str, args: tuple[Any, ...]) -> Answer:
     try:
-        return Answer.VALUE, getattr(runner, name)(*args)
+        return Kind.VALUE, getattr(runner, name)(*args)
     except UserError as error:
-        return Answer.USER_ERROR, str(error)
+        return Kind.USER_ERROR, str(error)
     except Exception as error:
         if is_out_of_memory(error):
-            return Answer.USER_ERROR, _out_of_memory(args)
-        return Answer.FAULT, traceback.format_exc()
+            return Kind.USER_ERROR, f"out of memory{_where(args)}; {ADVICE}"
+        return Kind.FAULT, traceback.format_exc()
 
 
 @contextmanager
@@ -188,8 +185,11 @@ class WorkerPool:
             self.close(name)
 
 
-def _out_of_memory(args: tuple[Any, ...]) -> str:
-    return f"out of memory{_where(args)}; {ADVICE}"
+def _value(answer: Answer) -> Any:
+    kind, value = answer
+    if kind is Kind.VALUE:
+        return value
+    raise UserError(value) if kind is Kind.USER_ERROR else RuntimeError(value)
 
 
 def _where(args: tuple[Any, ...]) -> str:

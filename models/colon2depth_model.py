@@ -3,10 +3,10 @@
 Source: "Depth Estimation for Colonoscopy Images with Self-supervised Learning from Videos", MICCAI 2021.
 """
 
+import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.base_model import BaseModel, Batch, Picture
 from models.geometry.flow import warp
+from models.geometry.neighbour_pairs import neighbour_pairs, to_unit
 from models.losses.adversarial import GANLoss, feature_matching_loss
 from models.losses.gradient_warping import masked_gradient_warping_loss
 from models.losses.perceptual import PerceptualLoss
@@ -28,14 +29,6 @@ from util.watchdog import Symptom
 FEATURE_FACTOR = 2.0  # the published generator loss is L_GAN + 2 L_FM, beside the weight inside L_FM
 
 
-DISCRIMINATOR_WON = Symptom(
-    name="the discriminator tells real from fake without error",
-    reads=("D_fake", "D_real"),
-    holds=lambda means: means["D_fake"] < 0.01 and means["D_real"] < 0.01,  # chance is 0.25 a scale, both together
-    patience=5,
-    advice="the generator learns nothing from it any more; a larger --d_every, a smaller --ndf or a lower --lr weaken "
-    "it, and true depth maps that their look alone gives away (another range or encoding) are a usual cause",
-)
 CONSTANT_DEPTH = Symptom(
     name="the predicted depth is almost constant",
     reads=("depth_spread",),
@@ -44,17 +37,6 @@ CONSTANT_DEPTH = Symptom(
     advice="usual causes are a --lr too high, frames that are black or all alike, and depth in the wrong unit "
     "(python -m data.check shows both); --max_depth_mm far above the depths of the data does it too",
 )
-
-
-class NeighbourPairs(NamedTuple):
-    """Source and neighbour frames of clips, pairs along the batch, pairs of one clip one after the other."""
-
-    image_src: Tensor  # (P, 3, H, W) in [0, 1]
-    image_tgt: Tensor
-    depth_src: Tensor  # (P, 1, H, W)
-    depth_tgt: Tensor
-    flow: Tensor  # source to neighbour [px], (P, 2, H, W)
-    mask: Tensor  # bool, (P, 1, H, W)
 
 
 class Colon2depthModel(BaseModel):
@@ -102,7 +84,16 @@ class Colon2depthModel(BaseModel):
         return {"net_G": self.net_G}
 
     def symptoms(self) -> list[Symptom]:
-        return [DISCRIMINATOR_WON, CONSTANT_DEPTH]
+        blind = self.opt.num_D * (0.25 if self.opt.lsgan else math.log(2))  # what guessing costs, D_fake + D_real
+        discriminator_won = Symptom(
+            name="the discriminator tells real from fake without error",
+            reads=("D_fake", "D_real"),
+            holds=lambda means: means["D_fake"] + means["D_real"] < 0.04 * blind,
+            patience=5,
+            advice="the generator learns nothing from it any more; usual causes are true depth maps that their look "
+            "alone gives away (another range or encoding) and too strong a discriminator: raise --d_every, lower --ndf",
+        )
+        return [discriminator_won, CONSTANT_DEPTH]
 
     def load_network(self, network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
         load_published_state(network, state, source)
@@ -132,7 +123,7 @@ class Colon2depthModel(BaseModel):
             predicted, video_update = self.generate(image), Update("G", {})
         # An invalid pixel takes part in no error: both sides show the discriminator the same there.
         fake = torch.where(synthetic["valid"], predicted, real)
-        facts = {"depth_spread": fake.detach().std(dim=(1, 2, 3)).mean()} | video_update.facts
+        facts = {"depth_spread": predicted.detach().std(dim=(1, 2, 3)).mean()} | video_update.facts
         yield Update("G", self.generator_terms(image, fake, real) | video_update.terms, facts)
 
         if progress.iteration % self.opt.d_every == 0:
@@ -294,33 +285,6 @@ def build_generator(opt: Namespace) -> GlobalGenerator | LocalEnhancer:
     if opt.netG == "global":
         return GlobalGenerator(3, 1, opt.ngf, down, blocks, opt.norm, opt.upsample)
     return LocalEnhancer(3, 1, opt.ngf, down, blocks, opt.n_local_enhancers, opt.n_blocks_local, opt.norm, opt.upsample)
-
-
-def neighbour_pairs(video: dict[str, Tensor], depth: Tensor) -> NeighbourPairs:
-    """Pairs (t, t-1) and (t, t+1) of triplets, (t, t+1) of clips of two.
-
-    Args:
-        video: ``frames`` (B, T, 3, H, W) in [-1, 1], ``flow_fwd``, ``flow_bwd`` (B, T-1, 2, H, W) [px] and masks.
-        depth: of the frames, (B, T, 1, H, W).
-    """
-    frames = to_unit(video["frames"])
-    middle = (frames.shape[1] - 1) // 2
-    to_next = (middle + 1, video["flow_fwd"][:, middle], video["mask_fwd"][:, middle])
-    to_previous = (middle - 1, video["flow_bwd"][:, middle - 1], video["mask_bwd"][:, middle - 1])
-    pairs = [to_previous, to_next] if middle > 0 else [to_next]
-    return NeighbourPairs(
-        image_src=torch.cat([frames[:, middle]] * len(pairs)),
-        image_tgt=torch.cat([frames[:, neighbour] for neighbour, _, _ in pairs]),
-        depth_src=torch.cat([depth[:, middle]] * len(pairs)),
-        depth_tgt=torch.cat([depth[:, neighbour] for neighbour, _, _ in pairs]),
-        flow=torch.cat([flow for _, flow, _ in pairs]),
-        mask=torch.cat([mask for _, _, mask in pairs]),
-    )
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """[-1, 1] to [0, 1]."""
-    return (images + 1) / 2
 
 
 def _pixels(maps: Tensor) -> np.ndarray:

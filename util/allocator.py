@@ -7,7 +7,7 @@ import sys
 # From glibc's malloc.h: parameter numbers, which never change, and our values.
 SETTINGS = {
     -4: 0,  # M_MMAP_MAX: no block gets a mapping of its own, which would be unmapped when it is freed
-    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: the end of the heap is given back only when this much is free [bytes]
+    -1: -1,  # M_TRIM_THRESHOLD: the free end of the heap is never given back
     -2: 2**28,  # M_TOP_PAD: the heap grows by so much at a time [bytes]
 }
 

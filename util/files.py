@@ -2,8 +2,9 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what file systems say that cannot sync a folder
@@ -48,11 +49,18 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes left half-written under ``folder``; for who knows that nobody is writing there."""
+def remove_partial_files(folder: Path, min_age_s: float = 0.0) -> None:
+    """Remove what killed processes left half-written under ``folder``.
+
+    Args:
+        folder: that is searched, with all folders in it.
+        min_age_s: files that were written to since so many seconds stay; for who does not know that nobody writes there.
+    """
+    newest = time.time() - min_age_s
     for path in list(folder.rglob(".*.[0-9]*.partial*")):
-        if path.is_file():
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_mtime <= newest:
+                path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

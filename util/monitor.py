@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from util.engine import Batch, Engine
-from util.files import atomic_path, write_text
+from util.files import write_bytes, write_text
 from util.gallery import TrainingEntry, write_training_page
 from util.human_units import human_count, human_duration, human_size
 from util.memory_use import device_title, peak_bytes
@@ -38,7 +38,8 @@ class TrainingMonitor:
 
     Losses are means since the line before, so that a discriminator's, which come at every few iterations, are on
     every line. The first iteration, in which loaders, kernels and caches start, has a line of its own and is left out
-    of the speeds after it.
+    of the speeds after it. A training of days does not end for what is only shown: where the page cannot be written,
+    that is told once, and the training goes on.
 
     Args:
         folder: the run's folder.
@@ -75,6 +76,7 @@ class TrainingMonitor:
         self.batch_size, self.print_freq, self.display_freq, self.total = batch_size, print_freq, display_freq, total
         self.num_workers, self.watchdog, self.quiet = num_workers, watchdog or Watchdog([]), quiet
         self._losses, self._first, self._hinted = "", True, False
+        self._unwritten: set[str] = set()  # what was told of
         if not quiet:
             self.log = RunLog(folder, options_text, first_step=done)
             self.bar = progress_bar(total, "training", "iterations", initial=done)
@@ -139,7 +141,7 @@ class TrainingMonitor:
         for line in new:
             told = f"warning: skipped {line}"
             sys.stderr.write(told + "\n") if self.quiet else self._say(told)
-        with path.open("a", encoding="utf-8") as file:
+        with self._sparing(SKIPPED), path.open("a", encoding="utf-8") as file:
             file.writelines(line + "\n" for line in new)
 
     def _say(self, line: str) -> None:
@@ -183,23 +185,41 @@ class TrainingMonitor:
     def _log_pictures(self, progress: Progress, pictures: Pictures) -> None:
         arrays = {caption: _to_uint8(picture) for caption, picture in pictures.items()}
         self.log.images(arrays, progress.iteration)
-        if not self.html:
-            return
+        if self.html:
+            with self._sparing(f"{WEB}/"):
+                self._add_to_page(progress, arrays)
+
+    def _add_to_page(self, progress: Progress, arrays: Mapping[str, np.ndarray]) -> None:
         paths = {}
         for caption, picture in arrays.items():
             paths[caption] = f"images/{progress.iteration:08d}_{caption.replace(' ', '_')}.png"
-            with atomic_path(self.folder / WEB / paths[caption]) as temporary:
-                cv2.imwrite(str(temporary), picture[..., ::-1])
+            # cv2.imwrite says that all is well when a small file does not fit on the disk.
+            write_bytes(self.folder / WEB / paths[caption], cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
         self.entries.insert(0, TrainingEntry(progress.epoch, progress.iteration, paths, note=self._losses))
         del self.entries[MAX_PAGE_ENTRIES:]
         write_training_page(self.folder / WEB / "index.html", self.entries, self.name, refresh_s=PAGE_REFRESH_S)
         write_text(self.folder / WEB / ENTRIES, json.dumps([asdict(entry) for entry in self.entries]) + "\n")
 
+    @contextmanager
+    def _sparing(self, name: str) -> Iterator[None]:
+        """Around writing what the training itself does not need: the first failure is told."""
+        try:
+            yield
+        except OSError as error:
+            if name not in self._unwritten:
+                self._unwritten.add(name)
+                line = f"warning: {self.folder}/{name} cannot be written ({error}); the training goes on"
+                sys.stderr.write(line + "\n") if self.quiet else self._say(line)
+
     def _earlier_entries(self, done: int) -> list[TrainingEntry]:
-        """Those that a resumed run has on its page already."""
+        """Those that a resumed run has on its page already; none where their list is damaged."""
         path = self.folder / WEB / ENTRIES
-        entries = json.loads(path.read_text(encoding="utf-8")) if done and path.is_file() else []
-        return [TrainingEntry(**entry) for entry in entries if entry["iteration"] <= done]
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8")) if done and path.is_file() else []
+            return [TrainingEntry(**entry) for entry in entries if entry["iteration"] <= done]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            sys.stderr.write(f"warning: {path} cannot be read ({error}); the page begins anew\n")
+            return []
 
 
 def first_iteration_line(engine: Engine, seconds: float, batch_size: int, iterations: int) -> str:

@@ -1,7 +1,8 @@
 """The record of a run: TensorBoard events, and ``loss_log.txt`` in pix2pixHD's format."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,8 @@ class RunLog:
     """Writes what a run reports to ``folder/loss_log.txt`` and ``folder/tensorboard/``.
 
     Where TensorBoard's files cannot be written (not installed, disk full), it says so once on stderr and goes on with
-    ``loss_log.txt`` alone: a training of days does not end for its curves.
+    ``loss_log.txt`` alone: a training of days does not end for its curves. Nor for a line of ``loss_log.txt``, once it
+    is open.
     """
 
     def __init__(self, folder: Path, options_text: str, first_step: int = 0) -> None:
@@ -35,6 +37,7 @@ class RunLog:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file = (self.folder / "loss_log.txt").open("a", encoding="utf-8")
+        self._warned = False
         self._write_line(f"================ Training Loss ({datetime.now():%a %b %d %H:%M:%S %Y}) ================")
         self._writer = self._open_tensorboard(first_step)
         self.text("options", f"```\n{options_text}\n```", first_step)
@@ -96,19 +99,30 @@ class RunLog:
         self._write_line(line)
 
     def flush(self) -> None:
-        """Bring everything so far to the disk."""
-        self._file.flush()
+        """Bring everything so far to the disk; lines of ``loss_log.txt`` are there already."""
         self._to_tensorboard("flush")
 
     def close(self) -> None:
         """Write what is left and close the files; the log takes nothing more."""
         self._to_tensorboard("close")
         self._writer = None
-        self._file.close()
+        with self._sparing_lines():
+            self._file.close()
 
     def _write_line(self, line: str) -> None:
-        self._file.write(line + "\n")
-        self._file.flush()  # so that an interrupted run loses nothing, and `tail -f` shows it
+        with self._sparing_lines():
+            self._file.write(line + "\n")
+            self._file.flush()  # so that an interrupted run loses nothing, and `tail -f` shows it
+
+    @contextmanager
+    def _sparing_lines(self) -> Iterator[None]:
+        """What did not fit on the disk waits in the file's buffer; the first failure is told."""
+        try:
+            yield
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                sys.stderr.write(f"warning: lines are missing in {self.folder}/loss_log.txt: {error}\n")
 
     def _open_tensorboard(self, first_step: int) -> "SummaryWriter | None":
         try:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from util.checkpoint import saved_epochs
+from util.checkpoint import LATEST, saved_epochs
 from util.engine import Engine
 from util.errors import UserError
 from util.loss_record import TrainingDiverged
@@ -54,8 +54,9 @@ class StepFaults:
         except (RuntimeError, MemoryError) as fault:
             if not is_out_of_memory(fault):
                 raise
-            networks, optimizers = self.engine.method.networks().values(), self.engine.optimizers.values()
-            facts = memory_facts(self.engine.precision, networks, optimizers)
+            engine = self.engine
+            networks, optimizers = engine.method.networks().values(), engine.optimizers.values()
+            facts = memory_facts(engine.precision, networks, optimizers, engine.processes.size)
             raise UserError(f"{out_of_memory_advice(self.options, facts)}; {self._saved()}") from fault
 
     def _batch(self, iteration: int | None) -> str:
@@ -71,7 +72,9 @@ class StepFaults:
         held = saved_epochs(self.folder)
         if not held:
             return "nothing was saved yet"
-        return f"{self.folder}/ holds {', '.join(held)}, as they were; --continue_train goes on from latest"
+        newest = LATEST if any(name.startswith(LATEST) for name in held) else held[-1]
+        flag = "--continue_train" if newest == LATEST else f"--continue_train --which_epoch {newest}"
+        return f"{self.folder}/ holds {', '.join(held)}, as they were; {flag} goes on from {newest}"
 
     def _way_out(self) -> str:
         skip = "" if self.options.get("skip_nonfinite") else ", or --skip_nonfinite 10 if a few batches are to blame"

@@ -4,6 +4,10 @@
 precision where autocast would leave it for nothing, and ``NearestUpConv`` needs fewer multiplications.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,8 +97,27 @@ def run_layers(layers: nn.Sequential, x: Tensor, *, recompute: bool) -> Tensor:
     if not (recompute and torch.is_grad_enabled()):
         return layers(x)
     for stage in _stages(layers):
-        x = checkpoint(stage, x, use_reentrant=False)
+        norms = [layer for layer in stage.modules() if isinstance(layer, nn.BatchNorm2d)]
+        contexts = {"context_fn": partial(_contexts, norms)} if norms else {}
+        x = checkpoint(stage, x, use_reentrant=False, **contexts)
     return x
+
+
+def _contexts(norms: list[nn.BatchNorm2d]) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Around a stage going forward, and when it is computed again."""
+    return nullcontext(), _statistics_stay(norms)
+
+
+@contextmanager
+def _statistics_stay(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
+    """Running statistics have seen the batch going forward; the second time would count it twice."""
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def _stages(layers: nn.Sequential) -> list[nn.Sequential]:

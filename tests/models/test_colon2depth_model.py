@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models import create_model
-from models.colon2depth_model import neighbour_pairs, to_unit
+from models.geometry.neighbour_pairs import neighbour_pairs, to_unit
 from models.losses.gradient_warping import masked_gradient_warping_loss
 from tests.tiny_run import tiny_options
 from util.engine import Engine
