@@ -94,6 +94,14 @@ class Group(NamedTuple):
     def is_ladder(self) -> bool:
         return self.name == LADDER
 
+    def same_work(self) -> list[list[Case]]:
+        """Cases that compute the same, together; allocator, kernel of Adam and precision change nothing there."""
+        found: dict[tuple[bool, bool, bool], list[Case]] = {}
+        for case in self.cases:
+            again = case.extra == "checkpoint_activations"
+            found.setdefault((case.published, case.subpixel, again), []).append(case)
+        return list(found.values())
+
 
 def plan_groups(opt: Namespace, *, can_keep: bool) -> list[Group]:
     """What is measured, in this order; see ``ladder`` for ``can_keep``."""

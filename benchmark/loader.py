@@ -53,19 +53,24 @@ def worker_counts() -> list[int]:
     return [count for count in WORKERS if count <= count_cores() + 1]
 
 
-def turns(repeats: int) -> int:
-    """How often ``measure_loader`` calls ``advance``."""
+def loader_turns(repeats: int) -> int:
+    """How often ``measure_loader`` tells that it is further."""
     return len(STREAMS) * len(worker_counts()) * repeats
 
 
-def measure_loader(size: int, batch: int, repeats: int, advance: Callable[[], object]) -> list[LoaderTimes]:
+def turn_units(size: int, batch: int) -> int:
+    """Kilopixels of a turn: a sample costs about a tenth of a training step on it."""
+    return max(1, BATCHES * size**2 * batch // 10_000)
+
+
+def measure_loader(size: int, batch: int, repeats: int, advance: Callable[[int], object]) -> list[LoaderTimes]:
     """Times of both streams on a small data set of 8-bit RGB and 16-bit depth files, which are in the system's cache.
 
     Args:
         size: of the files, and of the samples [px].
         batch: samples of a batch.
         repeats: how often each number of processes has its turn.
-        advance: called after each turn.
+        advance: told the ``turn_units`` of each turn.
     """
     with data_sets(size, max(MIN_SAMPLES, batch)) as datasets:
         rows = [LoaderTimes(stream, size, batch, count, []) for stream in STREAMS for count in worker_counts()]
@@ -73,7 +78,7 @@ def measure_loader(size: int, batch: int, repeats: int, advance: Callable[[], ob
             for row in rows:
                 stream = Stream(row.stream, datasets[row.stream], batch, seed=0, num_workers=row.workers)
                 row.seconds.append(seconds_a_batch(stream))
-                advance()
+                advance(turn_units(size, batch))
     return rows
 
 
@@ -84,9 +89,9 @@ def seconds_a_batch(stream: Stream) -> float:
     start = time.perf_counter()
     for _ in range(BATCHES):
         stream.next()
-    seconds = (time.perf_counter() - start) / BATCHES
+    seconds = time.perf_counter() - start
     stream.seek(0)  # ends the processes
-    return seconds
+    return seconds / BATCHES
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 from util.errors import UserError
 from util.files import write_text
 
-TABLE = re.compile(r"(?P<start><!-- table: (?P<name>[\w-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
+START = r"^<!-- table: (?P<name>[\w-]+) -->\n"  # at the beginning of a line: a page may also speak of it
+TABLE = re.compile(rf"(?P<start>{START}).*?(?P<end>^<!-- end -->)", re.DOTALL | re.MULTILINE)
 
 
 def require_places(page: Path, names: Iterable[str]) -> None:
@@ -22,7 +23,7 @@ def require_places(page: Path, names: Iterable[str]) -> None:
         OSError: it cannot be read.
     """
     text = page.read_text(encoding="utf-8")
-    if text.count("<!-- table: ") != len(TABLE.findall(text)):
+    if len(re.findall(START, text, re.MULTILINE)) != len(TABLE.findall(text)):
         raise UserError(f"{page}: a '<!-- table: NAME -->' has no '<!-- end -->' after it")
     places = {found["name"] for found in TABLE.finditer(text)}
     missing = [name for name in names if name not in places]

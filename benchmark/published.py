@@ -1,8 +1,8 @@
 """The published system's schedule, recreated to be measured against. Nothing of it is used in training.
 
 Source: "Depth Estimation for Colonoscopy Images with Self-supervised Learning from Videos" (MICCAI 2021) and the
-pix2pixHD code that it builds on. Networks and losses are ours, so what it learns is the same; what differs is how often
-and where something is computed:
+pix2pixHD code that it builds on, as both run on today's PyTorch. Networks and losses are ours, so what it learns is the
+same; what differs is how often and where something is computed:
 
 - decoder as upsampling, mirrored border, convolution; float32; contiguous layout; Adam as PyTorch makes it by default
 - three passes of the discriminator in every iteration (fake detached, real, fake), all with gradients
@@ -48,14 +48,14 @@ class PublishedStep:
         self._update("G", terms["G_GAN"] + terms["G_FM"])
         if iteration % self.method.opt.d_every == 0:
             self._update("D", terms["D_fake"] + terms["D_real"])
-        return terms
+        return {name: term.detach() for name, term in terms.items()}
 
     def video(self, batch: Batch) -> dict[str, Tensor]:
         """One generator update on clips; returns the term."""
         losses = [loss for clip in batch["video"]["frames"] for loss in self._pair_losses(clip)]
-        terms = {"G_video": self.method.opt.lambda_video * torch.stack(losses).mean()}
-        self._update("G", terms["G_video"])
-        return terms
+        loss = self.method.opt.lambda_video * torch.stack(losses).mean()
+        self._update("G", loss)
+        return {"G_video": loss.detach()}
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ def make_rows(group: str, measured: Sequence[Measured], rates: Mapping[str, floa
         rates: fastest product of matrices by precision [FLOP/s].
     """
     by_title = {one.case.title: one for one in measured}
-    baseline = measured[0] if measured[0].case.published else None
+    baseline = next((one for one in measured if one.case.published), None)
     return [
         {"group": group, **_case_facts(one), **_times(one, by_title, baseline), **_work(one, rates)} for one in measured
     ]

@@ -2,7 +2,8 @@
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -60,16 +61,13 @@ class CaseRunner:
         """Of one iteration of this kind."""
         step, burst = self.steps(case)[kind], BURST[self.device.type]
         choose_precision(case.precision, self.device).set_backends()  # another case may have set others
-        gc.collect()
-        gc.disable()  # it would come at another moment in every case
-        wait_for(self.device)
-        start = time.perf_counter()
-        for _ in range(burst):
-            step()
-        wait_for(self.device)
-        seconds = (time.perf_counter() - start) / burst
-        gc.enable()
-        return seconds
+        with _no_collection():
+            wait_for(self.device)
+            start = time.perf_counter()
+            for _ in range(burst):
+                step()
+            wait_for(self.device)
+            return (time.perf_counter() - start) / burst
 
     def work(self, case: Case) -> dict[str, Work]:
         """What an iteration of each kind computes."""
@@ -151,3 +149,13 @@ class CaseRunner:
         if fused not in self._optimizers:
             self._optimizers[fused] = self.method.build_optimizers() if fused else default_adam(self.method)
         return self._optimizers[fused]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python's garbage is not collected within: that would come in the middle of one case or another."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

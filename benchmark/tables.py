@@ -69,7 +69,7 @@ def describe(figures: Mapping[str, Any]) -> str:
     if "gpu" in machine:
         place = f"{machine['gpu']} ({place})"
     parts = [f"{place}, PyTorch {machine['torch']}, median of {options['repeats']} repeats."]
-    if "parameters" in figures:
+    if figures["parameters"]:
         counts = ", ".join(f"{name} {human_count(count)}" for name, count in figures["parameters"].items())
         parts.append(f"ngf {options['ngf']}, ndf {options['ndf']} (weights: {counts}).")
         rates = figures["product_flops_per_s"].items()

@@ -26,7 +26,8 @@ from util.errors import UserError
 from util.memory_advice import is_out_of_memory
 
 ADVICE = "use smaller --sizes, a smaller --batch or a smaller --ngf"
-END_S = 2.0  # how long a process may take to end when it is told to [s]
+END_S = 5.0  # how long a process may take to end when it is told to [s]
+DYING_S = 5.0  # a dying process closes its connection a little before the system calls it dead [s]
 
 
 class Worker(Protocol):
@@ -67,7 +68,7 @@ class ProcessWorker:
     def __init__(self, setup: Setup, keep_memory: bool) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, setup, keep_memory), name="benchmark")
+        self.process = context.Process(target=serve, args=(theirs, setup, keep_memory), daemon=True)
         with default_allocator():
             self.process.start()
         theirs.close()  # so that its death is the end of the connection
@@ -100,7 +101,7 @@ class ProcessWorker:
         return _value(answer)
 
     def _died(self, args: tuple[Any, ...]) -> UserError:
-        self.process.join(END_S)
+        self.process.join(DYING_S)
         code = self.process.exitcode
         how = f"killed by signal: {signal.strsignal(-code)}" if code and code < 0 else f"code {code}"
         return UserError(f"the process of the benchmark died{_where(args)} ({how}); often memory is full: {ADVICE}")

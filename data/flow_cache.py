@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from data.transforms import Preprocessing, resize_picture
 from data.view_mask import find_view
 from models.geometry.flow import FlowEstimator, forward_backward_mask, inside_image, warp
 from util.errors import UserError
-from util.files import atomic_path, write_text
+from util.files import atomic_path, remove_partial_files, write_text
 from util.progress import progress_bar
 
 FORMAT = 1  # of the files below; a change makes caches of before be computed anew
+ABANDONED_S = 86400.0  # a half-written file that nobody has written to for so long is of a killed process [s]
 
 
 class FlowCache:
@@ -47,6 +49,7 @@ class FlowCache:
         Raises:
             UserError: a frame cannot be read, or the frames of a clip differ in size.
         """
+        remove_partial_files(self.folder, ABANDONED_S)  # not all: another run may be filling this cache just now
         usable = [clip for clip in clips if self.num_pairs(clip) > 0]
         missing = [clip for clip in usable if not self._is_current(clip, estimator.fingerprint)]
         if not missing:
@@ -96,16 +99,17 @@ class FlowCache:
         (folder / "source.json").unlink(missing_ok=True)
         with atomic_path(folder / "flow.npy") as flow_path, atomic_path(folder / "mask.npy") as mask_path:
             shape = (self.num_pairs(clip), 2, 2, *view.shape)
-            flows = np.lib.format.open_memmap(flow_path, "w+", np.float16, shape)
-            masks = np.lib.format.open_memmap(mask_path, "w+", np.bool_, (*shape[:2], 1, *view.shape))
-            for index, (src, tgt) in enumerate(pairs_of(self._frames(clip), self.step)):
-                flow = flow_both_ways(estimator, src[None].to(device), tgt[None].to(device)).half()
-                # The mask belongs to the flow as it is kept.
-                mask = pair_masks(flow.float(), torch.from_numpy(view).to(device))
-                flows[index], masks[index] = flow.cpu().numpy(), mask.cpu().numpy()
-                advance(1)
-            flows.flush()
-            masks.flush()
+            with (
+                array_writer(flow_path, np.float16, shape) as add_flow,
+                array_writer(mask_path, np.bool_, (*shape[:2], 1, *view.shape)) as add_mask,
+            ):
+                for src, tgt in pairs_of(self._frames(clip), self.step):
+                    flow = flow_both_ways(estimator, src[None].to(device), tgt[None].to(device)).half()
+                    # The mask belongs to the flow as it is kept.
+                    mask = pair_masks(flow.float(), torch.from_numpy(view).to(device))
+                    add_flow(flow.cpu().numpy())
+                    add_mask(mask.cpu().numpy())
+                    advance(1)
         write_text(folder / "source.json", json.dumps(source) + "\n")
 
     def _frames(self, clip: Clip) -> Iterator[Tensor]:
@@ -119,6 +123,23 @@ class FlowCache:
                     f"{clip.files[index].name} {picture.shape[-2]}x{picture.shape[-1]}"
                 )
             yield (resize_picture(picture, self.preprocessing.size_of(*first[:2])) + 1) / 2
+
+
+@contextmanager
+def array_writer(path: Path, dtype: type, shape: tuple[int, ...]) -> Iterator[Callable[[np.ndarray], object]]:
+    """Write an array of ``shape`` row by row: gives the function that adds a row.
+
+    Not through a memory map: when the disk is full, writing to that is no error but the end of the process (SIGBUS).
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+
+        def add(row: np.ndarray) -> None:
+            assert (row.dtype, row.shape) == (dtype, shape[1:])
+            file.write(row.tobytes())
+
+        np.lib.format.write_array_header_1_0(file, header)
+        yield add
 
 
 def pairs_of(frames: Iterator[Tensor], step: int) -> Iterator[tuple[Tensor, Tensor]]:

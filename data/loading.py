@@ -1,6 +1,7 @@
 """Reading batches, in this process or in processes of its own: how these begin, what they hand over, how they die."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import connection
@@ -15,6 +16,11 @@ from data.bad_samples import read_or_next
 from data.base_dataset import BaseDataset, Sample, SampleKey
 from util.errors import UserError
 from util.interrupt import leave_stopping_to_main
+
+
+# Python 3.14 would let a server start the loader processes. They look after their parent, which then is that server, and
+# it lives for as long as they do: after a kill of the main process, all of them for ever.
+START_METHOD = "fork" if sys.platform == "linux" else None  # None: the system's own
 
 
 class Loaded(NamedTuple):
@@ -77,6 +83,7 @@ def start_loading(
         batch_size=None,  # a key is a whole batch already
         sampler=keys,
         num_workers=num_workers,
+        multiprocessing_context=START_METHOD if num_workers else None,
         worker_init_fn=begin_loader,
         generator=torch.Generator(),  # else each new iterator draws from the run's, and a resumed run has one more
         pin_memory=pin_memory,

@@ -158,7 +158,7 @@ def check_training_options(parser: ArgumentParser, opt: Namespace) -> None:
         if getattr(opt, name) < 1:
             parser.error(f"--{name} {getattr(opt, name)}: must be at least 1")
     for name in ("clip_norm", "skip_nonfinite"):
-        if getattr(opt, name) < 0:
+        if not getattr(opt, name) >= 0:
             parser.error(f"--{name} {getattr(opt, name)}: must not be negative")
     if not 0 <= opt.ema < 1:
         parser.error(f"--ema {opt.ema}: the decay must lie in [0, 1)")

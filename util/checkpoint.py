@@ -59,12 +59,13 @@ def save_checkpoint(folder: Path, epoch: str, state: dict[str, Any], keep: int =
 def _save(path: Path, state: dict[str, Any], keep: int = 1) -> None:
     try:
         with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+            with temporary.open("wb") as file:  # given a path, PyTorch swallows what the system says of a full disk
+                torch.save(state, file)
             if keep > 1:
                 sync(temporary)  # on the disk before anything gives way to it
                 _rotate(path, keep)
-    except (OSError, RuntimeError) as error:  # torch's zip writer raises RuntimeError when the disk is full
-        reason = str(error).splitlines()[0]
+    except (OSError, RuntimeError) as error:  # the latter from PyTorch's zip writer
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(
             f"could not write {path} ({reason}); is the disk full? What was saved before is intact"
         ) from error

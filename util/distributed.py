@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from util.errors import UserError
+from util.errors import StoppedAfterSaving, UserError
 
 # Longer than the main process needs alone for what others wait for: rendering, optical flow, writing a checkpoint.
 TIMEOUT = timedelta(hours=12)
@@ -82,7 +82,7 @@ ALONE = Processes()
 
 @contextmanager
 def join_processes(environment: Mapping[str, str], gpu_ids: list[int]) -> Iterator[Processes]:
-    """Meet the other processes of this training, if there are any, and leave them at the end.
+    """Meet the other processes of this training, if there are any, and leave together at the end.
 
     Args:
         environment: variables, as ``torchrun`` and ``srun`` set them.
@@ -108,10 +108,21 @@ def join_processes(environment: Mapping[str, str], gpu_ids: list[int]) -> Iterat
             f"process {alone.rank} of {alone.size} could not meet the others at {point} "
             f"({str(error).splitlines()[0]}); are MASTER_ADDR and MASTER_PORT right, and the same for all?"
         ) from error
+    control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     try:
-        yield Processes(alone.rank, alone.size, alone.local_rank, dist.new_group(backend="gloo", timeout=TIMEOUT))
+        yield Processes(alone.rank, alone.size, alone.local_rank, control)
+        _wait_for_all(control)
+    except StoppedAfterSaving:
+        _wait_for_all(control)
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _wait_for_all(control: Any) -> None:
+    """Nobody leaves while the main process still writes: at the first end with a code, launchers end all others."""
+    with suppress(RuntimeError):  # somebody left by an error of its own
+        dist.barrier(group=control)
 
 
 def find_processes(environment: Mapping[str, str]) -> Processes:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 USER_ERROR_CODE = 2
 SAVED_STOP_CODE = 75  # EX_TEMPFAIL of sysexits.h: "try again later", on which queue systems can requeue a job
@@ -26,11 +27,16 @@ def run_cli(main: Callable[[], int | None]) -> None:
     try:
         sys.exit(main() or 0)
     except StoppedAfterSaving as stop:
-        sys.stderr.write(f"stopped: {stop}\n")
+        _tell(f"stopped: {stop}\n")
         sys.exit(SAVED_STOP_CODE)
     except KeyboardInterrupt as interrupt:
-        sys.stderr.write(f"\ninterrupted{': ' + str(interrupt) if str(interrupt) else ''}\n")
+        _tell(f"\ninterrupted{': ' + str(interrupt) if str(interrupt) else ''}\n")
         sys.exit(INTERRUPTED_CODE)
     except (UserError, OSError) as error:
-        sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")
+        _tell(f"error: {' '.join(str(error).splitlines())}\n")
         sys.exit(USER_ERROR_CODE)
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # nobody reads it any more; the code still says how it ended
+        sys.stderr.write(text)

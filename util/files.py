@@ -19,7 +19,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     new one, and the new one once the block has ended.
 
     Raises:
-        OSError: the folder cannot be written or is full; the file that was there is untouched.
+        OSError: the folder cannot be written or is full, and names the file; the one that was there is untouched.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,6 +29,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+    except OSError as error:
+        if error.filename is None:  # writing to an open file does not say which one
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -145,9 +145,10 @@ class TrainingMonitor:
             file.writelines(line + "\n" for line in new)
 
     def _say(self, line: str) -> None:
-        """To the terminal, where the bar stays below it, and to the log."""
+        """To the terminal, if there still is one, where the bar stays below it, and to the log."""
         self.log.note(line)
-        self.bar.write(line, file=sys.stderr)
+        with suppress(OSError):
+            self.bar.write(line, file=sys.stderr)
 
     def _begin_interval(self) -> None:
         self._began, self._data_s, self._interval = time.perf_counter(), 0.0, 0

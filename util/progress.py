@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -39,12 +40,17 @@ def progress_bar(total: int | None, what: str, unit: str, initial: int = 0) -> t
 
 
 class PlainLines:
-    """File-like for tqdm that turns updates, which move the cursor back and up, into lines."""
+    """File-like for tqdm that turns updates, which move the cursor back and up, into lines.
+
+    Where nobody can read them any more (a closed pipe, a full disk), they are left out: work does not end for them.
+    """
 
     def write(self, text: str) -> None:
         line = text.replace("\r", "").replace(CURSOR_UP, "").strip()
         if line:
-            sys.stderr.write(line + "\n")
+            with suppress(OSError):
+                sys.stderr.write(line + "\n")
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()

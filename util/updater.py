@@ -46,8 +46,10 @@ class Updater:
             if self.clip_norm:
                 torch.nn.utils.clip_grads_with_norm_(self.weights, self.clip_norm, norm)
         self.scaler.step(self.optimizer)  # with fp16 it leaves out by itself what is not finite, and lowers its scale
+        before = self.scaler.get_scale() if self.skip_nonfinite else 0.0
         self.scaler.update()
-        hopeless = self.skip_nonfinite and self.scaler.is_enabled() and self.scaler.get_scale() < 1
+        # Lowering the scale is fp16's way to find one that fits; below 1 it was not the scale.
+        hopeless = self.skip_nonfinite and self.scaler.get_scale() < min(before, 1.0)
         self.left_out = self.left_out + 1 if hopeless else 0
 
     def set_rate(self, factor: float) -> None:

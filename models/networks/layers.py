@@ -111,13 +111,14 @@ def _contexts(norms: list[nn.BatchNorm2d]) -> tuple[AbstractContextManager, Abst
 @contextmanager
 def _statistics_stay(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
     """Running statistics have seen the batch going forward; the second time would count it twice."""
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def _stages(layers: nn.Sequential) -> list[nn.Sequential]:

@@ -1,4 +1,4 @@
-"""The commands in the README and in datasets/README.md are ones that work."""
+"""The commands in the README and in other pages for users are ones that work."""
 
 import re
 import shlex
@@ -12,7 +12,8 @@ from options.train_options import TrainOptions
 from util.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "datasets/README.md", "checkpoints/README.md")
+PAGES = ("README.md", "datasets/README.md", "checkpoints/README.md", "docs/scaling.md")
+LAUNCHED = re.compile(r"(?:torchrun [^`\n]*train\.py|(?:bash|sbatch) [^`\n]*train_multinode\.sh) ([^`\n]+)")
 
 
 def commands() -> list[str]:
@@ -24,15 +25,22 @@ def commands() -> list[str]:
     return found
 
 
+def launched() -> list[str]:
+    """Arguments of ``train.py`` where a launcher starts it, but for sketches with three dots."""
+    found = [arguments for page in PAGES for arguments in LAUNCHED.findall((ROOT / page).read_text(encoding="utf-8"))]
+    return [arguments for arguments in found if "..." not in arguments]
+
+
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Runs, inputs and an empty checkpoint of every name that the commands mention, in the current folder."""
+    """Runs, inputs and a checkpoint without weights of every name that the commands mention, in the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_frames").mkdir()
     (tmp_path / "film.mp4").touch()
     for name in ("phantom", "colon2depth_512p"):
         opt = TrainOptions().parse(["--name", name, "--gpu_ids", "-1"])
-        save_checkpoint(tmp_path / "checkpoints" / name, "latest", {"options": to_plain(opt), "networks": {}})
+        state = {"options": to_plain(opt), "networks": {}, "ema": {"net_G": {}}}
+        save_checkpoint(tmp_path / "checkpoints" / name, "latest", state)
 
 
 def test_the_pages_have_commands():
@@ -43,6 +51,12 @@ def test_the_pages_have_commands():
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python train.py")])
 def test_train_commands_parse(command):
     assert TrainOptions().parse(shlex.split(command)[2:]).model == "colon2depth"
+
+
+def test_launched_train_commands_parse():
+    assert len(launched()) >= 4
+    for arguments in launched():
+        assert TrainOptions().parse(shlex.split(arguments)).model == "colon2depth"
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python test.py")])

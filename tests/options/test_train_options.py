@@ -11,6 +11,8 @@ from models import find_model, model_names
 from options import train_options
 from options.base_options import add_base_options, declared_by, from_plain, new_parser, to_plain
 from options.train_options import TrainOptions, preset_names
+from util.distributed import Processes
+from util.engine import EngineSettings
 
 PUBLISHED = (
     "--name colon2depth_512p --batchSize 8 --gpu_ids 1,2 --label_nc 0 --no_instance --tf_log --no_vgg_loss "
@@ -106,6 +108,39 @@ def test_published_values_are_the_defaults():
     assert {name: opt[name] for name in published} == published
 
 
+def test_defaults_of_the_engine_are_those_of_its_options_and_all_of_its_settings_have_one():
+    expected = {
+        "precision": "auto",
+        "accumulate": 1,
+        "checkpoint_activations": False,
+        "compile": False,
+        "channels_last": False,
+        "ema": 0.0,
+        "clip_norm": 0.0,
+        "skip_nonfinite": 0,
+    }
+    opt = vars(parse())
+    assert {name: opt[name] for name in expected} == expected
+    assert set(expected) | {"gpu_ids", "seed"} == set(EngineSettings.__dataclass_fields__)
+
+
+def test_options_of_the_engine_arrive_at_it():
+    flags = "--precision fp16 --accumulate 2 --checkpoint_activations --compile --channels_last --ema 0.9"
+    opt = parse(*flags.split(), "--clip_norm", "1.5", "--skip_nonfinite", "3", "--seed", "4")
+    assert EngineSettings.from_options(opt, Processes()) == EngineSettings(
+        gpu_ids=(),
+        precision="fp16",
+        accumulate=2,
+        ema=0.9,
+        clip_norm=1.5,
+        skip_nonfinite=3,
+        compile=True,
+        checkpoint_activations=True,
+        channels_last=True,
+        seed=4,
+    )
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_arrives_value_by_value(name):
     opt = vars(parse("--preset", name))
@@ -196,6 +231,17 @@ def test_a_value_of_the_wrong_type_in_a_preset_is_an_error(preset, refused):
         (["--d_every", "0"], "--d_every 0"),
         (["--max_depth_mm", "0"], "--max_depth_mm 0.0"),
         (["--lambda_video", "-1"], "--lambda_video -1.0"),
+        (["--precision", "fp8"], "invalid choice: 'fp8'"),
+        (["--accumulate", "0"], "--accumulate 0: must be at least 1"),
+        (["--accumulate", "half"], "invalid int value: 'half'"),
+        (["--ema", "1"], "--ema 1.0: the decay must lie in [0, 1)"),
+        (["--ema", "-0.5"], "--ema -0.5: the decay must lie in [0, 1)"),
+        (["--ema", "nan"], "--ema nan: the decay must lie in [0, 1)"),
+        (["--clip_norm", "-1"], "--clip_norm -1.0: must not be negative"),
+        (["--skip_nonfinite", "-1"], "--skip_nonfinite -1: must not be negative"),
+        (["--skip_nonfinite", "0.5"], "invalid int value: '0.5'"),
+        (["--compile", "yes"], "unrecognized arguments: yes"),
+        (["--keep_last", "0"], "--keep_last 0: must be at least 1"),
         (["--continue_train", "--overwrite"], "give one of them"),
         (["--continue_train", "--load_pretrain", "x.pth"], "give one of them"),
     ],

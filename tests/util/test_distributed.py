@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ import torch.multiprocessing as mp
 
 from util import distributed
 from util.distributed import Processes, find_processes, first_host, join_processes, meeting_point
-from util.errors import UserError
+from util.errors import StoppedAfterSaving, UserError
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "head", "MASTER_PORT": "29500"}
 BATCH_SCRIPT = {"SLURM_JOB_ID": "123456", "SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}
@@ -183,6 +184,29 @@ def test_main_process_goes_first_and_the_other_finds_made_what_it_made(said):
 
 def test_they_are_together_for_the_block_alone(said):
     assert [one["grouped"] for one in said] == [[True, False]] * 2
+
+
+def leave(rank, folder, port, errors):
+    """What each process does at the end: raise its error, if any; the main one writes something first."""
+    torch.set_num_threads(1)
+    with suppress(StoppedAfterSaving, KeyError), join_processes(two_processes(port)[rank], []) as processes:
+        processes.gather(rank)
+        if processes.main:
+            time.sleep(0.3)
+            (folder / "written").touch()
+        if errors[rank] is not None:
+            raise errors[rank]("the end")
+    (folder / f"{rank}.json").write_text(json.dumps((folder / "written").exists()))
+
+
+@pytest.mark.parametrize(
+    ("errors", "waited"),
+    [((None, None), True), ((StoppedAfterSaving, StoppedAfterSaving), True), ((None, KeyError), False)],
+    ids=["at the end", "asked to stop", "after an error of its own"],
+)
+def test_nobody_leaves_before_the_main_process_has_written_and_an_error_keeps_nobody(tmp_path, errors, waited):
+    mp.start_processes(leave, (tmp_path, free_port(), errors), nprocs=2, start_method="fork")
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [True, waited]
 
 
 def test_others_that_do_not_come_end_in_one_line_within_the_time_for_meeting(monkeypatch):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 
 import pytest
 
@@ -100,6 +101,14 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
         write_text(tmp_path / name, "x")
     remove_partial_files(tmp_path)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+def test_what_was_written_to_a_moment_ago_may_stay(tmp_path):
+    for name, age_s in ((".old.77.partial.npy", 100), (".young.78.partial.npy", 10)):
+        write_text(tmp_path / name, "x")
+        os.utime(tmp_path / name, times=(time.time() - age_s,) * 2)
+    remove_partial_files(tmp_path, min_age_s=60)
+    assert names(tmp_path) == [".young.78.partial.npy"]
 
 
 def test_nothing_is_left_where_there_is_no_folder(tmp_path):

@@ -95,6 +95,16 @@ def test_only_the_remembered_batches_are_named(faults):
         assert (f"synthetic/{10 + iteration}_0.png" in str(error.value)) is named
 
 
+def test_files_that_cannot_be_read_again_do_not_hide_the_fault(faults):
+    def unreadable(numbers):
+        raise OSError(5, "Input/output error")
+
+    broken = faults()
+    broken.files_of = unreadable
+    with pytest.raises(TrainingDiverged, match=r"^slope and size became .*\); nothing was saved yet, with"):
+        run(broken, [NAN])
+
+
 def test_spoiled_weights_are_told_without_a_batch(faults):
     broken = faults()
     with torch.no_grad():

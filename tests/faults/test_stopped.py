@@ -1,0 +1,40 @@
+"""A run that is asked to stop saves and says so; asked twice, it ends at once."""
+
+import os
+import signal
+
+from tests.faults import children
+from util.checkpoint import load_checkpoint, saved_epochs
+from util.errors import INTERRUPTED_CODE, SAVED_STOP_CODE
+
+
+def test_each_signal_saves_and_the_run_goes_on_to_the_bit(train, checkpoints, goes_on_to_the_bit, monkeypatch, tell):
+    """The signal comes during iteration 3, 5 and 7; loader processes are in ``test_train_and_test.py``."""
+    for iteration, number in ((3, signal.SIGTERM), (5, signal.SIGUSR1), (7, signal.SIGINT)):
+        with monkeypatch.context() as patch:
+            children.at_step(patch, iteration, lambda number=number: os.kill(os.getpid(), number))
+            outcome = train(*["--continue_train"] * (iteration > 3))
+        assert outcome.code == SAVED_STOP_CODE, outcome.err
+        assert "stopping after this iteration and saving; once more to stop at once\n" in outcome.err
+        assert outcome.err.endswith(f"stopped: saved at iteration {iteration}; go on with --continue_train\n")
+        assert load_checkpoint(checkpoints / "demo" / "latest.pth")["iteration"] == iteration
+    goes_on_to_the_bit()
+    kept = "all: it is saved after this iteration, and `--continue_train` ends as the undisturbed run to the bit"
+    tell("Ctrl-C, SIGTERM or SIGUSR1", outcome.err.splitlines()[-1], kept, outcome.code)
+
+
+def test_second_signal_ends_at_once(train, begun, goes_on_to_the_bit, monkeypatch, tell):
+    def twice():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        children.at_step(patch, 6, twice)
+        outcome = train("--continue_train")
+    assert outcome.code == INTERRUPTED_CODE, outcome.err
+    assert outcome.err.endswith("\ninterrupted: stopped at once, without saving\n")
+    assert "Traceback" not in outcome.err
+    assert saved_epochs(begun) == ["best", "latest", "latest_1"]
+    goes_on_to_the_bit()
+    kept = "`latest` of the last save"
+    tell("a second one of these while the first waits for its iteration", outcome.err.splitlines()[-1], kept, outcome.code)
