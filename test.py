@@ -13,6 +13,7 @@ from evaluation.sources import open_source
 from evaluation.tester import Tester
 from models import create_model
 from options.test_options import TestOptions
+from util.allocator import keep_freed_memory
 from util.errors import run_cli
 from util.exported_weights import SUFFIX
 from util.precision import choose_precision
@@ -22,6 +23,7 @@ from util.tables import format_table
 
 def main() -> None:
     opt = TestOptions().parse()
+    keep_freed_memory()
     source = open_source(opt)
     device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
     method = create_model(opt)

@@ -34,6 +34,7 @@ SIZE_OPTIONS = {
 OUT_OF_MEMORY_TEXTS = (  # of RuntimeErrors that have no type of their own
     "can't allocate memory",  # PyTorch on the CPU
     "not enough memory",  # the same on Windows
+    "could not create a primitive",  # oneDNN on the CPU, which does not say why
     "CUDA error: out of memory",
     "_STATUS_ALLOC_FAILED",  # cuDNN and cuBLAS
 )

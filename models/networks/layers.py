@@ -71,10 +71,19 @@ class NearestUpConv(nn.Sequential):
         conv = self[2]
         with torch.autocast(x.device.type, enabled=False):
             # What mirroring the enlarged image shows beyond the border is the border pixel again.
-            padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+            padded = _repeat_border(x)
             weight = subpixel_weight(conv.weight, self.taps)
         places = F.conv2d(padded, weight, conv.bias.repeat_interleave(4))  # (B, 4 out, H + 1, W + 1)
         return F.pixel_shuffle(places, 2)[..., 1:-1, 1:-1]
+
+
+def _repeat_border(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, C, H + 2, W + 2)."""
+    if not torch.compiler.is_compiling():
+        return F.pad(x, (1, 1, 1, 1), mode="replicate")
+    # torch.compile fails on the backward pass of that padding on the CPU (PyTorch 2.15).
+    rows = torch.cat((x[..., :1, :], x, x[..., -1:, :]), dim=-2)
+    return torch.cat((rows[..., :1], rows, rows[..., -1:]), dim=-1)
 
 
 def subpixel_weight(weight: Tensor, taps: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def written(rows: Mapping[str, Row]) -> str:
     for section, faults in FAULTS.items():
         lines = [_line(fault, rows[fault]) for fault in faults]
         sections.append(f"## {section}\n\n{HEAD}{''.join(lines)}")
-    return "\n".join(sections) + "\n"
+    return "\n".join(sections)
 
 
 def _line(fault: str, row: Row) -> str:

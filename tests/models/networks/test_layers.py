@@ -18,6 +18,7 @@ from models.networks.layers import (
     subpixel_weight,
 )
 from models.networks.pix2pixhd import GlobalGenerator, LocalEnhancer, ResnetBlock
+from util.compilation import why_not
 
 GENERATORS = [
     (GlobalGenerator, {"n_blocks": 2}),
@@ -263,3 +264,16 @@ def test_stages_end_at_a_relu_a_residual_block_and_the_end(monkeypatch):
         [NearestUpConv, InstanceNorm2d, nn.ReLU],
         [ReflectionPad2d, Float32Conv2d],
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(why_not(torch.device("cpu"))), reason="torch.compile does not work here")
+def test_compiled_decoder_layer_has_the_gradients_of_the_plain_one():
+    """PyTorch 2.15 cannot compile the backward pass of a repeated border, so that border is made in another way."""
+    torch.manual_seed(0)
+    layer, x = NearestUpConv(3, 2), torch.rand(1, 3, 17, 16)
+    gradients = []
+    for forward in (layer, torch.compile(layer)):
+        image = x.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(forward(image).square().sum(), (image, layer[2].weight)))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-4)
