@@ -17,9 +17,8 @@ from data.base_dataset import BaseDataset, Sample, SampleKey
 from util.errors import UserError
 from util.interrupt import leave_stopping_to_main
 
-
-# Python 3.14 would let a server start the loader processes. They look after their parent, which then is that server, and
-# it lives for as long as they do: after a kill of the main process, all of them for ever.
+# Python 3.14 would let a server start the loader processes. They end when their parent does, which then is that server,
+# and it ends when they do: after a kill of the main process, none of them ever does.
 START_METHOD = "fork" if sys.platform == "linux" else None  # None: the system's own
 
 

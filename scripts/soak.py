@@ -1,39 +1,35 @@
-"""Kill a training at random moments, again and again, and see that nothing is ever broken and nothing learned otherwise.
+"""Kill a training at random moments, again and again: nothing may be broken, and nothing learned otherwise.
 
-A tiny run is killed (SIGKILL to all its processes) and continued until ``--kills`` kills have happened; now and then the
-flow cache is removed before, so that kills hit its computation too. After each kill every file that claims to be whole
-has to be whole, and nothing may be lost beyond the last save. At the end the run is compared with one that nothing
-befell, to the bit. Exit code 0 when all of that holds, else 1.
+A tiny run is killed (SIGKILL to all its processes) and continued until ``--kills`` kills have happened; now and then
+the flow cache is removed before, so that kills hit its computation too. After each kill every file that claims to be
+whole has to be whole, and nothing may be lost beyond the last save. At the end the run is compared with one that
+nothing befell, to the bit. Exit code 0 when all of that holds, else 1.
 
 To be quick, each start is a fork of this process, which has imported everything and computed nothing.
 """
 
 import os
 import random
-import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
-import traceback
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - imported once, and not by each start
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import train  # noqa: E402 - the project's root has to be on the path first
-from data.image_files import write_picture  # noqa: E402
+from data.image_files import write_picture  # noqa: E402 - the project's root has to be on the path first
 from scripts.soak_check import WholeFiles, differences, leftovers  # noqa: E402
-from util.checkpoint import load_latest  # noqa: E402
+from scripts.soak_process import Broken, Training  # noqa: E402
+from util.checkpoint import generations, load_latest  # noqa: E402
 from util.errors import UserError, run_cli  # noqa: E402
 from util.human_units import human_duration  # noqa: E402
 from util.progress import progress_bar  # noqa: E402
@@ -50,14 +46,8 @@ SETTINGS = [
 ]
 STATE = ("networks", "ema", "updaters", "random", "streams", "iteration", "best", "facts")
 KILL_WITHIN_S = 0.8  # after the first iteration of a start: two saves or more
-FLOW_TAKES_S = 0.1
-START_SHARE, FLOW_SHARE = 0.2, 0.15  # of the kills that are meant for the start, and for the computation of flow
-POLL_S = 0.001
-PATIENCE_S = 300.0
-
-
-class Broken(Exception):
-    """Something is not as it must be."""
+FLOW_TAKES_S, SAVING_TAKES_S = 0.1, 0.03
+AIMS = {"start": 0.2, "flow": 0.15, "save": 0.2, "run": 0.45}  # what kills are meant for, and how often
 
 
 @dataclass
@@ -73,6 +63,7 @@ def main() -> int:
     opt = parse()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that no training is left alone
     folder, began = Path(tempfile.mkdtemp(prefix="soak_", dir=opt.folder)), time.monotonic()
     files, tally = WholeFiles({"clip": FRAMES - 1}), Tally()
     try:
@@ -80,6 +71,9 @@ def main() -> int:
         kill_again_and_again(folder, opt, files, tally)
         finish(folder, tally.saved + SAVE_FREQ + 3, files, tally)
         verdict = "passed"
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        raise
     except Broken as problem:
         verdict = f"FAILED after {tally.phases.total()} kills: {problem}"
     print(f"{tally.phases.total()} kills in {human_duration(time.monotonic() - began)}, to iteration {tally.saved}")
@@ -133,15 +127,18 @@ def kill_again_and_again(folder: Path, opt: Namespace, files: WholeFiles, tally:
     start_s = 1.0
     with progress_bar(opt.kills, "soak", "kills") as bar:
         while tally.phases.total() < opt.kills:
-            aim = rng.choices(("start", "flow", "run"), (START_SHARE, FLOW_SHARE, 1 - START_SHARE - FLOW_SHARE))[0]
+            (aim,) = rng.choices(list(AIMS), list(AIMS.values()))
             if aim == "flow":
                 shutil.rmtree(cache, ignore_errors=True)
-            with Start.of_run(folder, "killed", 10**9, resume=tally.saved > 0) as began:
+            with begin(folder, "killed", 10**9, resume=tally.saved > 0) as began:
                 if aim == "start":
                     began.sleep(rng.uniform(0, start_s))
                 elif aim == "flow":
                     began.wait_for(lambda: leftovers(cache))
                     began.sleep(rng.uniform(0, FLOW_TAKES_S))
+                elif aim == "save":
+                    began.wait_for(lambda began=began: list(run.glob(f".*.{began.pid}.partial.pth")))
+                    began.sleep(rng.uniform(0, SAVING_TAKES_S))
                 else:
                     start_s = began.wait_for(began.iterations)
                     began.sleep(rng.uniform(0, KILL_WITHIN_S))
@@ -150,7 +147,14 @@ def kill_again_and_again(folder: Path, opt: Namespace, files: WholeFiles, tally:
             bar.update(1)
 
 
-def look_after(began: "Start", run: Path, cache: Path, files: WholeFiles, tally: Tally) -> None:
+def begin(folder: Path, name: str, last: int, resume: bool) -> Training:
+    """The run ``name``, up to the iteration ``last``."""
+    runs = folder / "runs"
+    places = [f"--dataroot={folder / 'data'}", f"--checkpoints_dir={runs}", f"--name={name}", f"--max_steps={last}"]
+    return Training([*SETTINGS, *places, *["--continue_train"] * resume], runs / name, folder / f"{name}.txt")
+
+
+def look_after(began: Training, run: Path, cache: Path, files: WholeFiles, tally: Tally) -> None:
     """What a kill left."""
     left = [path for path in leftovers(run, cache) if f".{began.pid}." in path.name]
     tally.phases[phase(left, bool(began.iterations()))] += 1
@@ -168,7 +172,7 @@ def look_after(began: "Start", run: Path, cache: Path, files: WholeFiles, tally:
 
 def newest(run: Path) -> int:
     """The iteration from which the run would go on; 0 when nothing was saved yet."""
-    if not any(run.glob("latest*.pth")):
+    if not generations(run / "latest.pth"):
         return 0
     try:
         return load_latest(run)[1]["iteration"]
@@ -194,7 +198,7 @@ def finish(folder: Path, last: int, files: WholeFiles, tally: Tally) -> None:
         Broken: it does not end well, or is another run.
     """
     for name in ("killed", "undisturbed"):
-        with Start.of_run(folder, name, last, resume=name == "killed" and tally.saved > 0) as began:
+        with begin(folder, name, last, resume=name == "killed" and tally.saved > 0) as began:
             began.come_to_its_end()
     runs = folder / "runs"
     damage = WholeFiles(files.pairs).damage(runs, folder / "data" / "flow_cache")
@@ -206,97 +210,6 @@ def finish(folder: Path, last: int, files: WholeFiles, tally: Tally) -> None:
     problems += [f"{len(unequal)} values differ from the undisturbed run, e.g. {unequal[0]}"] if unequal else []
     if problems:
         raise Broken("; ".join(problems))
-
-
-@dataclass
-class Start:
-    """A process that trains, and is killed at the end of its block if it has not ended by then."""
-
-    pid: int
-    run: Path
-    log_begin: int  # bytes of the log that are of starts before this one
-    output: Path
-    at: float
-    ended: bool = False
-
-    @classmethod
-    def of_run(cls, folder: Path, name: str, last: int, resume: bool) -> "Start":
-        run, output = folder / "runs" / name, folder / f"{name}.txt"
-        log = run / "loss_log.txt"
-        begin = log.stat().st_size if log.is_file() else 0
-        places = [f"--dataroot={folder / 'data'}", f"--checkpoints_dir={run.parent}", f"--name={name}"]
-        args = [*SETTINGS, *places, f"--max_steps={last}", *["--continue_train"] * resume]
-        return cls(fork(args, output), run, begin, output, time.monotonic())
-
-    def __enter__(self) -> "Start":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Kill the process and those that load its data, which are in its group."""
-        if not self.ended:
-            os.killpg(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-
-    def iterations(self) -> list[int]:
-        """Those that it has logged."""
-        log = self.run / "loss_log.txt"
-        if not log.is_file():
-            return []
-        return [int(number) for number in re.findall(rb"iters: (\d+),.*\n", log.read_bytes()[self.log_begin :])]
-
-    def wait_for(self, condition: Callable[[], object]) -> float:
-        """Returns how long it took since the start [s]."""
-        while not condition():
-            self._require_running()
-            time.sleep(POLL_S)
-        return time.monotonic() - self.at
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-        self._require_running()
-
-    def come_to_its_end(self) -> None:
-        """
-        Raises:
-            Broken: it does not end well.
-        """
-        status = os.waitpid(self.pid, 0)[1]
-        self.ended = True
-        if status:
-            raise Broken(f"it ended with code {os.waitstatus_to_exitcode(status)}: {self._last_words()}")
-
-    def _require_running(self) -> None:
-        ended, status = os.waitpid(self.pid, os.WNOHANG)
-        if ended:
-            self.ended = True
-            raise Broken(f"it ended by itself, with code {os.waitstatus_to_exitcode(status)}: {self._last_words()}")
-        if time.monotonic() - self.at > PATIENCE_S:
-            raise Broken(f"nothing happened for {PATIENCE_S:.0f} s: {self._last_words()}")
-
-    def _last_words(self) -> str:
-        return " / ".join(self.output.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
-
-
-def fork(args: list[str], output: Path) -> int:
-    """``train.py`` in a process and a process group of its own; gives its number."""
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 70  # a fault of the program, EX_SOFTWARE of sysexits.h
-    try:
-        os.setsid()
-        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for stream in (1, 2):
-            os.dup2(descriptor, stream)
-        sys.argv = ["train.py", *args]
-        run_cli(train.main)
-    except SystemExit as end:
-        code = end.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
 
 
 def shown(counts: Counter) -> str:

@@ -1,7 +1,6 @@
-"""``python -m util.benchmark``: what training, inference and loading cost on this machine (``benchmark/``)."""
+"""``python -m util.benchmark`` is another name of ``python -m benchmark``; nothing in ``util`` imports what is above."""
 
-from benchmark.main import main
-from util.errors import run_cli
+import runpy
 
 if __name__ == "__main__":
-    run_cli(main)
+    runpy.run_module("benchmark", run_name="__main__")

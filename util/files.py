@@ -1,6 +1,7 @@
 """Writing files so that nobody ever meets half of one."""
 
 import errno
+import glob
 import os
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
-        if error.filename is None:  # writing to an open file does not say which one
+        if error.filename is None and error.errno is not None:  # writing to an open file does not say which one
             error.filename = str(path)
         raise
     finally:
@@ -58,13 +59,19 @@ def remove_partial_files(folder: Path, min_age_s: float = 0.0) -> None:
 
     Args:
         folder: that is searched, with all folders in it.
-        min_age_s: files that were written to since so many seconds stay; for who does not know that nobody writes there.
+        min_age_s: files that were written to since so many seconds stay, in case that somebody is writing there.
     """
     newest = time.time() - min_age_s
     for path in list(folder.rglob(".*.[0-9]*.partial*")):
         with suppress(FileNotFoundError):
             if path.is_file() and path.stat().st_mtime <= newest:
                 path.unlink()
+
+
+def remove_partial_files_of(path: Path) -> None:
+    """Remove what killed processes left half-written of one file, for who knows that nobody is writing it."""
+    for partial in list(path.parent.glob(f".{glob.escape(path.stem)}.[0-9]*.partial{glob.escape(path.suffix)}")):
+        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

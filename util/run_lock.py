@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from util.errors import UserError
-from util.files import write_text
+from util.files import remove_partial_files_of, write_text
 
 DYING_S = 10.0  # loader processes, which older versions of filelock let share the lock, outlive a killed run by 5 s
 
@@ -69,6 +69,7 @@ class RunLock:
             if not self._holder_died():
                 raise
             self._lock.acquire(timeout=DYING_S)
+        remove_partial_files_of(self._holder)  # it lies beside the run's folder, where nobody else would
         write_text(self._holder, json.dumps(_this_process()))
 
     def _let_go(self) -> None:

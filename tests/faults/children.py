@@ -5,50 +5,59 @@ import multiprocessing
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import torch
 
-import train as train_program
 from data import flow_cache
+from scripts.soak_process import fork
 from tests.tiny_run import Outcome
 from util.engine import Engine
-from util.errors import run_cli
 
 KILLED = -signal.SIGKILL  # as Python says it; a shell says 137
 NOBODY = 65534
 
-Provoke = Callable[[pytest.MonkeyPatch], None]
+
+class Children:
+    """A process that has imported everything and computed nothing, and forks trainings."""
+
+    def __enter__(self) -> "Children":
+        self._jobs, theirs = multiprocessing.Pipe()
+        self._server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, self._jobs))
+        self._server.start()
+        theirs.close()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._jobs.close()
+        self._server.join()
+
+    def train(self, args: list[str], output: Path, provoke: Callable[..., None], *how: object) -> Outcome:
+        """Train, and say how that ended.
+
+        Args:
+            args: of ``train.py``.
+            output: file that gets what the process writes to stdout and stderr.
+            provoke: prepares the fault, in that process; gets a MonkeyPatch that nobody undoes, and ``how``.
+        """
+        self._jobs.send((args, output, provoke, how))
+        assert self._jobs.poll(90), "it hangs"
+        return Outcome(self._jobs.recv(), "", output.read_text())
 
 
-def train_in_child(args: list[str], err: Path, provoke: Callable[..., None], *how: object) -> Outcome:
-    """Train in a process that begins with all imported.
-
-    Args:
-        args: of ``train.py``.
-        err: file that gets what the process writes to stdout and stderr.
-        provoke: prepares the fault, in that process; gets a MonkeyPatch that nobody undoes, and ``how``.
-    """
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["train", "torch.utils.tensorboard", "tests.faults.children"])
-    process = processes.Process(target=_train, args=(args, err, provoke, how))
-    process.start()
-    process.join(60)
-    assert process.exitcode is not None, "it hangs"
-    return Outcome(process.exitcode, "", err.read_text())
-
-
-def _train(args: list[str], err: Path, provoke: Callable[..., None], how: tuple[object, ...]) -> None:
-    with err.open("wb") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
+def _serve(jobs: Connection, others: Connection) -> None:
+    others.close()
     torch.set_num_threads(1)
-    sys.argv = ["train.py", *args]
-    provoke(pytest.MonkeyPatch(), *how)
-    run_cli(train_program.main)
+    with suppress(EOFError):
+        while True:
+            args, output, provoke, how = jobs.recv()
+            pid = fork(args, output, partial(provoke, pytest.MonkeyPatch(), *how))
+            jobs.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 def die() -> None:

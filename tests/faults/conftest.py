@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import train as train_program
+from tests.faults.children import Children
 from tests.faults.page import Row, known_faults, told_alike
 from tests.test_train_and_test import assert_equal
 from tests.tiny_run import call, tiny_args, write_data_set
@@ -49,6 +50,18 @@ def dataroot(tmp_path_factory):
 def flags(dataroot: Path, checkpoints: Path, *more: str) -> list[str]:
     """Arguments of ``train.py`` for the run ``demo``."""
     return tiny_args(dataroot, *SCHEDULE, "--name=demo", f"--checkpoints_dir={checkpoints}", *map(str, more))
+
+
+@pytest.fixture(scope="session")
+def children():
+    """Trainings in processes of their own."""
+    with Children() as children:
+        yield children
+
+
+def log_of(run: Path) -> list[str]:
+    """The lines of losses."""
+    return [line for line in (run / "loss_log.txt").read_text().splitlines() if line.startswith("(epoch")]
 
 
 def _train(dataroot, checkpoints, *more):

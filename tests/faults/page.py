@@ -47,7 +47,7 @@ FAULTS = {
     ),
     "Numbers": (
         "nan in the depth of a batch",
-        "an infinite loss",
+        "losses explode, since `--lr` is far too high",
         "nan in one batch, with `--skip_nonfinite 3`",
         "nan in every batch, with `--skip_nonfinite 3`",
         "gradients that overflow in fp16 whatever the loss scale",

@@ -7,7 +7,7 @@ from tests.damage import Hostile, flip_weight
 from tests.test_train_and_test import assert_one_error
 from util.checkpoint import generations
 
-AROUND = "`latest_1`, from which it goes on, and ends as the undisturbed run to the bit; {}`latest.damaged` for you to look at"
+AROUND = "`latest_1`: the training goes on from it, and ends as the undisturbed one to the bit; and `latest.damaged`"
 
 
 def cut_off(path):
@@ -26,7 +26,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(begun, goes_on_to_the_bi
     assert line.endswith("; going on from latest_1.pth, iteration 4")
     assert "latest.pth is damaged and was put aside as latest.damaged" in outcome.errors
     assert (begun / "latest.damaged").read_bytes() == damaged
-    tell(fault, line, AROUND.format(""), None)
+    tell(fault, line, AROUND, None)
 
 
 def test_nothing_goes_on_when_all_are_damaged(train, begun, tell):

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 
-from tests.faults import children
+from tests.faults import children as faults
 from tests.test_train_and_test import assert_one_error, truncate
 from tests.tiny_run import write_data_set
 from util.checkpoint import load_checkpoint
@@ -20,7 +20,7 @@ def test_killed_loader_ends_the_run_with_what_is_saved(train, begun, goes_on_to_
 
     others = multiprocessing.active_children()
     with monkeypatch.context() as patch:
-        children.at_step(patch, 7, kill_a_loader)
+        faults.at_step(patch, 7, kill_a_loader)
         outcome = train("--continue_train", "--nThreads=1", "--save_latest_freq=2")
     assert_one_error(outcome, "died (killed by signal: Killed)", "--num_workers")
     assert load_checkpoint(begun / "latest.pth")["iteration"] == 6
@@ -31,7 +31,7 @@ def test_killed_loader_ends_the_run_with_what_is_saved(train, begun, goes_on_to_
 
 def test_file_that_is_damaged_later_ends_the_run_with_its_name(train, checkpoints, tmp_path, monkeypatch, tell):
     data = write_data_set(tmp_path / "data")
-    children.at_step(monkeypatch, 3, lambda: truncate(data / DAMAGED))
+    faults.at_step(monkeypatch, 3, lambda: truncate(data / DAMAGED))
     outcome = train("--save_latest_freq=1", dataroot=data)
     assert_one_error(outcome, f"error: {data / DAMAGED} is truncated")
     held = load_checkpoint(checkpoints / "demo" / "latest.pth")
@@ -43,7 +43,7 @@ def test_file_that_is_damaged_later_ends_the_run_with_its_name(train, checkpoint
 
 def test_file_that_is_damaged_later_is_skipped_and_listed(train, checkpoints, tmp_path, monkeypatch, tell):
     data = write_data_set(tmp_path / "data")
-    children.at_step(monkeypatch, 3, lambda: truncate(data / DAMAGED))
+    faults.at_step(monkeypatch, 3, lambda: truncate(data / DAMAGED))
     outcome = train("--on_bad_sample=skip", dataroot=data)
     assert outcome.code == 0, outcome.err
     (warning,) = [line for line in outcome.err.splitlines() if line.startswith("warning")]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from data.image_files import read_rgb
-from tests.faults import children
-from tests.faults.children import NOBODY, train_in_child
-from tests.faults.conftest import ITERATIONS, flags
+from tests.faults import children as faults
+from tests.faults.children import NOBODY
+from tests.faults.conftest import ITERATIONS, flags, log_of
 from tests.test_train_and_test import assert_one_error
 from tests.tiny_run import write_data_set
 from util.checkpoint import load_checkpoint, load_latest
@@ -48,7 +48,7 @@ def test_checkpoint_that_does_not_fit_ends_the_run_and_keeps_the_ones_before(
     train, begun, goes_on_to_the_bit, monkeypatch, tell
 ):
     with monkeypatch.context() as patch:
-        children.at_step(patch, 6, lambda: no_room_for(begun / "latest.pth"))
+        faults.at_step(patch, 6, lambda: no_room_for(begun / "latest.pth"))
         outcome = train("--continue_train", "--save_latest_freq=2")
     assert_one_error(outcome, "could not write", "No space left on device", "is the disk full?", "is intact")
     assert [load_checkpoint(begun / f"{name}.pth")["iteration"] for name in ("latest", "latest_1")] == [5, 4]
@@ -65,24 +65,25 @@ def test_curves_that_do_not_fit_are_done_without(begun, goes_on_to_the_bit, monk
             events.unlink()
             events.symlink_to(FULL)
 
-    children.at_step(monkeypatch, 6, fill)
+    faults.at_step(monkeypatch, 6, fill)
     (warning,) = warnings(goes_on_to_the_bit("--print_freq=1"))
     assert "No space left on device" in warning
-    tell("the disk is full when TensorBoard's events are due", warning, f"{ALL}; TensorBoard's thread adds a traceback", None)
+    kept = f"{ALL}; TensorBoard's thread adds a traceback"
+    tell("the disk is full when TensorBoard's events are due", warning, kept, None)
 
 
 @needs_full
 def test_lines_that_do_not_fit_are_done_without(begun, goes_on_to_the_bit, monkeypatch, tell):
-    children.at_step(monkeypatch, 7, lambda: no_more_room_for("loss_log.txt"))
+    faults.at_step(monkeypatch, 7, lambda: no_more_room_for("loss_log.txt"))
     (warning,) = warnings(goes_on_to_the_bit("--print_freq=1"))
-    assert "iters: 6" in (begun / "loss_log.txt").read_text().splitlines()[-1]
+    assert "iters: 6" in log_of(begun)[-1]
     tell("the disk is full when a line of `loss_log.txt` is due", warning, ALL, None)
 
 
 @needs_full
 def test_pictures_that_do_not_fit_are_done_without(begun, goes_on_to_the_bit, monkeypatch, tell):
     for name in ("00000006_frame", "00000007_mask"):
-        children.at_step(monkeypatch, 6, lambda name=name: no_room_for(begun / "web" / "images" / f"{name}.png"))
+        faults.at_step(monkeypatch, 6, lambda name=name: no_room_for(begun / "web" / "images" / f"{name}.png"))
     (warning,) = warnings(goes_on_to_the_bit("--display_freq=1"))  # once, and the second time not a word
     for picture in (begun / "web" / "images").iterdir():
         read_rgb(picture)
@@ -112,24 +113,24 @@ def open_folder():
     shutil.rmtree(folder)
 
 
-def test_folder_of_runs_that_must_not_be_written_is_told_at_once(open_folder, tell):
+def test_folder_of_runs_that_must_not_be_written_is_told_at_once(children, open_folder, tell):
     """With the rights of an ordinary user: root may write everywhere."""
     checkpoints = open_folder / "checkpoints"
     checkpoints.mkdir(mode=0o555)
     (open_folder / "err").touch(0o666)
-    outcome = train_in_child(flags("nowhere", checkpoints), open_folder / "err", children.rights_of_nobody)
+    outcome = children.train(flags("nowhere", checkpoints), open_folder / "err", faults.rights_of_nobody)
     assert_one_error(outcome, f"{checkpoints}/ cannot be written (Permission denied)", "another --checkpoints_dir")
     tell("`--checkpoints_dir` must not be written", outcome.errors[0], "no run was begun, no data was read", 2)
 
 
-def test_folder_that_becomes_read_only_ends_the_run_at_the_next_save(open_folder, tell):
+def test_folder_that_becomes_read_only_ends_the_run_at_the_next_save(children, open_folder, tell):
     checkpoints, data = open_folder / "checkpoints", write_data_set(open_folder / "data")
     (checkpoints / "demo").mkdir(parents=True)
     for path in [open_folder, *open_folder.rglob("*")]:
         os.chown(path, NOBODY, NOBODY) if os.geteuid() == 0 else None
     args = flags(data, checkpoints, f"--max_steps={ITERATIONS}", "--save_latest_freq=2", "--display_freq=1")
-    protect = (children.rights_of_nobody, checkpoints / "demo", 4)
-    outcome = train_in_child(args, open_folder / "err", *protect)
+    protect = (faults.rights_of_nobody, checkpoints / "demo", 4)
+    outcome = children.train(args, open_folder / "err", *protect)
     assert outcome.code == 2, outcome.err
     assert not warnings(outcome)
     assert "could not write" in outcome.errors[-1]

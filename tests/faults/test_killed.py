@@ -9,22 +9,23 @@ import numpy as np
 import pytest
 
 from data.image_files import read_rgb
-from tests.faults import children
-from tests.faults.children import KILLED, train_in_child
+from tests.faults import children as faults
+from tests.faults.children import KILLED
 from tests.faults.conftest import ITERATIONS, flags
 from tests.util.test_checkpoint import wait_until
 from util.checkpoint import generations, load_checkpoint, read_undamaged
 
 LATEST = "`latest` of the last save"
+GOES_ON = "`--continue_train` ends as the undisturbed run to the bit"
 
 
 @pytest.fixture
-def killed(dataroot, checkpoints, tmp_path):
+def killed(children, dataroot, checkpoints, tmp_path):
     """Train in a process that is killed, and say where it then is: the iteration of ``latest``."""
 
-    def killed(where, *how, more=["--save_latest_freq=1"], begins=False, dataroot=dataroot):
+    def killed(where, *how, more=("--save_latest_freq=1",), begins=False, dataroot=dataroot):
         args = flags(dataroot, checkpoints, f"--max_steps={ITERATIONS}", *more, *[] if begins else ["--continue_train"])
-        outcome = train_in_child(args, tmp_path / "err.txt", where, *how)
+        outcome = children.train(args, tmp_path / "err.txt", where, *how)
         assert outcome.code == KILLED, outcome.err
         assert outcome.errors == []
         held = [load_checkpoint(file)["iteration"] for file in generations(checkpoints / "demo" / "latest.pth")]
@@ -38,21 +39,21 @@ def killed(dataroot, checkpoints, tmp_path):
 def test_killed_between_two_iterations(killed, tmp_path, goes_on_to_the_bit, tell):
     """The second time with processes that load data, which outlive it for some seconds and do not stand in the way."""
     often, loaders = ["--save_latest_freq=2"], tmp_path / "loaders"
-    assert killed(children.between_iterations, 4, more=often, begins=True) == [2]
-    assert killed(children.between_iterations, 6, loaders, more=[*often, "--nThreads=1"]) == [4, 2]
+    assert killed(faults.between_iterations, 4, more=often, begins=True) == [2]
+    assert killed(faults.between_iterations, 6, loaders, more=[*often, "--nThreads=1"]) == [4, 2]
     assert goes_on_to_the_bit().errors == []
     assert loaders.read_text().count(" ") == 1  # a process for each of two streams
-    wait_until(lambda: not any(children.is_alive(pid) for pid in loaders.read_text().split()), seconds=20)
-    tell("`kill -9` between two iterations", "", f"{LATEST}; `--continue_train` ends as the undisturbed run to the bit", 137)
+    wait_until(lambda: not any(faults.is_alive(pid) for pid in loaders.read_text().split()), seconds=20)
+    tell("`kill -9` between two iterations", "", f"{LATEST}; {GOES_ON}", 137)
 
 
 def test_killed_while_a_checkpoint_is_written(killed, begun, goes_on_to_the_bit, tell):
     """Within the content, and before each of the renames; 5 and 7 lie in the middle of epochs 2 and 3."""
     for place, held in (
-        ((children.amid_writing, "latest.", 1), [5, 4]),
-        ((children.before_renaming_to, "latest_1.pth", 1), [5, 4]),
-        ((children.before_renaming_to, "latest.pth", 1), [5, 5]),
-        ((children.before_renaming_to, "latest_net_D.pth", 1), [7, 5]),
+        ((faults.amid_writing, "latest.", 1), [5, 4]),
+        ((faults.before_renaming_to, "latest_1.pth", 1), [5, 4]),
+        ((faults.before_renaming_to, "latest.pth", 1), [5, 5]),
+        ((faults.before_renaming_to, "latest_net_D.pth", 1), [7, 5]),
     ):
         assert killed(*place, more=["--save_latest_freq=7"]) == held
     assert load_checkpoint(begun / "latest.pth")["streams"] == {"synthetic": 7, "video": 4}
@@ -61,8 +62,7 @@ def test_killed_while_a_checkpoint_is_written(killed, begun, goes_on_to_the_bit,
     tell(
         "`kill -9` while a checkpoint is written, in the middle of an epoch with video",
         "",
-        "the `latest` before it, whole; half-written files are removed by the next start, and `--continue_train` ends as "
-        "the undisturbed run to the bit",
+        f"the `latest` before it, whole; half-written files are removed by the next start; {GOES_ON}",
         137,
     )
 
@@ -73,16 +73,16 @@ def test_killed_while_flow_is_computed(killed, dataroot, checkpoints, goes_on_to
     whole = {name: np.load(entry / name) for name in ("flow.npy", "mask.npy")}
     shutil.rmtree(cache)
     for place in (
-        (children.amid_clip, 2),
-        (children.before_renaming_to, "flow.npy", 1),
-        (children.amid_writing, "source.", 1),
+        (faults.amid_clip, 2),
+        (faults.before_renaming_to, "flow.npy", 1),
+        (faults.amid_writing, "source.", 1),
     ):
         assert killed(*place, begins=True) == []
         assert not (entry / "source.json").exists()
     left = list(entry.glob(".*.partial*"))
     for file in left:
         os.utime(file, times=(time.time() - 2 * 86400,) * 2)
-    assert killed(children.between_iterations, 3, begins=True) == [2, 1]
+    assert killed(faults.between_iterations, 3, begins=True) == [2, 1]
     assert left
     assert not list(entry.glob(".*"))
     for name, array in whole.items():
@@ -100,9 +100,9 @@ def test_killed_while_flow_is_computed(killed, dataroot, checkpoints, goes_on_to
 def test_killed_while_a_picture_or_the_page_is_written(killed, begun, goes_on_to_the_bit, tell):
     web, often = begun / "web", ["--display_freq=1"]
     for place in (
-        (children.amid_writing, "00000006_prediction", 1),
-        (children.before_renaming_to, "index.html", 1),
-        (children.before_renaming_to, "entries.json", 1),
+        (faults.amid_writing, "00000006_prediction", 1),
+        (faults.before_renaming_to, "index.html", 1),
+        (faults.before_renaming_to, "entries.json", 1),
     ):
         assert killed(*place, more=often) == [5, 4]
         for picture in (web / "images").glob("[!.]*.png"):
@@ -114,6 +114,6 @@ def test_killed_while_a_picture_or_the_page_is_written(killed, begun, goes_on_to
     tell(
         "`kill -9` while pictures and the page are written",
         "",
-        f"{LATEST}, and every picture and page that was there; `--continue_train` ends as the undisturbed run to the bit",
+        f"{LATEST}, and every picture and page that was there; {GOES_ON}",
         137,
     )

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.colon2depth_model import Colon2depthModel
-from tests.faults import children
+from tests.faults import children as faults
+from tests.faults.conftest import log_of
 from tests.test_train_and_test import assert_one_error
 from util.checkpoint import load_checkpoint
 
@@ -34,7 +35,7 @@ def warning_of(outcome):
 
 def test_nan_in_a_batch_ends_the_run_with_its_files(train, begun, goes_on_to_the_bit, monkeypatch, tell):
     with monkeypatch.context() as patch:
-        children.before_step(patch, 7, lambda batch, now: spoil(batch) if now == 7 else None)
+        faults.before_step(patch, 7, lambda batch, now: spoil(batch) if now == 7 else None)
         outcome = train("--continue_train", "--print_freq=2", "--save_latest_freq=2")
     words = ["nan or infinite in iteration 7", "its batch was synthetic: ", "train_A/", "video: ", "holds best, latest"]
     assert_one_error(outcome, "G_FM", *words, "lower --lr", "--skip_nonfinite 10")
@@ -43,31 +44,30 @@ def test_nan_in_a_batch_ends_the_run_with_its_files(train, begun, goes_on_to_the
     tell("nan in the depth of a batch", outcome.errors[0], BEFORE, 2)
 
 
-def test_infinite_loss_is_found_at_the_latest_when_it_would_be_saved(train, begun, monkeypatch, tell):
-    """In iteration 7, and no losses are due before the end."""
-    with monkeypatch.context() as patch:
-        children.at_step(patch, 7, lambda: scale_terms(patch, "generator_terms", float("inf")))
-        outcome = train("--continue_train", "--save_latest_freq=7")
-    assert_one_error(outcome, "became nan or infinite in iteration 7", "its batch was synthetic: ")
-    assert load_checkpoint(begun / "latest.pth")["iteration"] == 5
-    tell("an infinite loss", outcome.errors[0], BEFORE, 2)
+def test_losses_that_explode_are_found_at_the_latest_when_they_would_be_saved(train, begun, tell):
+    """The update of iteration 6 spoils the weights; no line of the log is due before iteration 7 is to be saved."""
+    before = (begun / "latest.pth").read_bytes()
+    outcome = train("--continue_train", "--lr=1e30", "--save_latest_freq=7")
+    assert_one_error(outcome, "became nan or infinite in iteration 6", "its batch was synthetic: ", "lower --lr")
+    assert (begun / "latest.pth").read_bytes() == before
+    tell("losses explode, since `--lr` is far too high", outcome.errors[0], BEFORE, 2)
 
 
 def test_update_that_is_not_finite_is_left_out(train, checkpoints, monkeypatch, tell):
-    children.before_step(monkeypatch, 5, lambda batch, now: spoil(batch) if now == 5 else None)
+    faults.before_step(monkeypatch, 5, lambda batch, now: spoil(batch) if now == 5 else None)
     outcome = train("--skip_nonfinite=3", "--print_freq=1")
     assert outcome.code == 0, outcome.err
     held = load_checkpoint(checkpoints / "demo" / "latest.pth")
     assert held["iteration"] == 8
     assert all(weight.isfinite().all() for net in held["networks"].values() for weight in net.values())
-    line = next(line for line in (checkpoints / "demo" / "loss_log.txt").read_text().splitlines() if "iters: 5," in line)
+    (line,) = [line for line in log_of(checkpoints / "demo") if "iters: 5," in line]
     assert "G_FM: nan" in line
     tell("nan in one batch, with `--skip_nonfinite 3`", line, "the training, without that update", None)
 
 
 def test_too_many_updates_in_a_row_that_are_not_finite_end_the_run(train, begun, monkeypatch, tell):
     """Those of the discriminator, which learns from the depth alone; the generator has good video between."""
-    children.before_step(monkeypatch, 6, spoil)
+    faults.before_step(monkeypatch, 6, spoil)
     outcome = train("--continue_train", "--skip_nonfinite=3", "--niter=9", last=20)
     assert_one_error(outcome, "4 updates of D in a row are not finite", "the last one in iteration 12")
     assert load_checkpoint(begun / "latest.pth")["iteration"] == 5

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from tests.faults import children
+from tests.faults import children as faults
 from util.checkpoint import load_checkpoint, saved_epochs
 from util.errors import INTERRUPTED_CODE, SAVED_STOP_CODE
 
@@ -12,7 +12,7 @@ def test_each_signal_saves_and_the_run_goes_on_to_the_bit(train, checkpoints, go
     """The signal comes during iteration 3, 5 and 7; loader processes are in ``test_train_and_test.py``."""
     for iteration, number in ((3, signal.SIGTERM), (5, signal.SIGUSR1), (7, signal.SIGINT)):
         with monkeypatch.context() as patch:
-            children.at_step(patch, iteration, lambda number=number: os.kill(os.getpid(), number))
+            faults.at_step(patch, iteration, lambda number=number: os.kill(os.getpid(), number))
             outcome = train(*["--continue_train"] * (iteration > 3))
         assert outcome.code == SAVED_STOP_CODE, outcome.err
         assert "stopping after this iteration and saving; once more to stop at once\n" in outcome.err
@@ -29,12 +29,12 @@ def test_second_signal_ends_at_once(train, begun, goes_on_to_the_bit, monkeypatc
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        children.at_step(patch, 6, twice)
+        faults.at_step(patch, 6, twice)
         outcome = train("--continue_train")
     assert outcome.code == INTERRUPTED_CODE, outcome.err
     assert outcome.err.endswith("\ninterrupted: stopped at once, without saving\n")
     assert "Traceback" not in outcome.err
     assert saved_epochs(begun) == ["best", "latest", "latest_1"]
     goes_on_to_the_bit()
-    kept = "`latest` of the last save"
-    tell("a second one of these while the first waits for its iteration", outcome.err.splitlines()[-1], kept, outcome.code)
+    seen = outcome.err.splitlines()[-1]
+    tell("a second one of these while the first waits for its iteration", seen, "`latest` of the last save", 130)

@@ -2,9 +2,8 @@
 
 import time
 
-from tests.faults import children
-from tests.faults.children import train_in_child
-from tests.faults.conftest import ITERATIONS, flags
+from tests.faults import children as faults
+from tests.faults.conftest import ITERATIONS, flags, log_of
 from tests.test_train_and_test import assert_equal, assert_one_error
 from util.checkpoint import load_checkpoint
 from util.run_lock import RunLock
@@ -26,17 +25,16 @@ def test_clock_that_is_set_back_changes_nothing(begun, goes_on_to_the_bit, monke
         monkeypatch.setattr(time, "time", lambda: system_time() - 86400)
 
     system_time = time.time
-    children.at_step(monkeypatch, 6, set_back)
+    faults.at_step(monkeypatch, 6, set_back)
     outcome = goes_on_to_the_bit("--print_freq=1", "--display_freq=1")
     assert outcome.errors == []
-    lines = (begun / "loss_log.txt").read_text().splitlines()
-    assert [line.split("iters: ")[1].split(",")[0] for line in lines if line.startswith("(epoch")][-3:] == ["6", "7", "8"]
+    assert [f"iters: {i}," in line for i, line in zip((6, 7, 8), log_of(begun)[-3:], strict=True)] == [True] * 3
     tell("the system's clock is set back by a day", "", "all; durations are measured with another clock", None)
 
 
-def test_run_goes_on_when_nobody_reads_the_terminal(dataroot, checkpoints, tmp_path, undisturbed, tell):
+def test_run_goes_on_when_nobody_reads_the_terminal(children, dataroot, checkpoints, tmp_path, undisturbed, tell):
     args = flags(dataroot, checkpoints, f"--max_steps={ITERATIONS}", "--print_freq=1")
-    outcome = train_in_child(args, tmp_path / "err", children.no_reader)
+    outcome = children.train(args, tmp_path / "err", faults.no_reader)
     assert_equal(load_checkpoint(checkpoints / "demo" / "latest.pth")["networks"], undisturbed["networks"], "networks")
     assert outcome.code == 0, outcome.err
     tell("nobody reads the terminal output any more (closed pipe)", "", "all; `loss_log.txt` has every line", None)

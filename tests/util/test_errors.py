@@ -31,6 +31,15 @@ def test_users_faults_end_in_one_line_and_a_code(error, code, message, capsys):
     assert ending(error, capsys) == (code, message)
 
 
+def test_the_code_is_kept_when_nobody_reads_the_line(monkeypatch, capsys):
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("sys.stderr", Closed())
+    assert ending(StoppedAfterSaving("saved"), capsys)[0] == 75
+
+
 def test_our_own_faults_keep_their_traceback():
     def main():
         raise KeyError("ours")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from util.files import atomic_path, remove_partial_files, sync, write_bytes, write_text
+from util.files import atomic_path, remove_partial_files, remove_partial_files_of, sync, write_bytes, write_text
 
 
 def names(folder):
@@ -94,6 +94,13 @@ def test_file_system_that_cannot_sync_folders_is_taken_as_it_is(tmp_path, monkey
         sync(tmp_path)
 
 
+def test_the_file_that_does_not_fit_on_the_disk_is_named(tmp_path):
+    """The error of a write to an open file does not name it."""
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'"), atomic_path(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert names(tmp_path) == []
+
+
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     left = [".latest.77.partial.pth", "web/.image.png.1234.partial.png", ".opt.5.partial"]
     kept = ["latest.pth", ".hidden", "web/.partial.txt", "my.77.partial.pth", ".notes.partial.txt"]
@@ -109,6 +116,15 @@ def test_what_was_written_to_a_moment_ago_may_stay(tmp_path):
         os.utime(tmp_path / name, times=(time.time() - age_s,) * 2)
     remove_partial_files(tmp_path, min_age_s=60)
     assert names(tmp_path) == [".young.78.partial.npy"]
+
+
+def test_half_written_files_of_one_name_are_removed_alone(tmp_path):
+    left = [".a[1].7.partial.json", ".a[1].88.partial.json"]
+    kept = [".a1.7.partial.json", ".a[1].7.partial.txt", ".b.7.partial.json", "a[1].json"]
+    for name in left + kept:
+        (tmp_path / name).touch()
+    remove_partial_files_of(tmp_path / "a[1].json")
+    assert names(tmp_path) == sorted(kept)
 
 
 def test_nothing_is_left_where_there_is_no_folder(tmp_path):

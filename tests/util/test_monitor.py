@@ -118,6 +118,23 @@ def test_new_run_in_the_same_folder_begins_an_empty_page(tmp_path):
     assert [entry.iteration for entry in run(tmp_path, range(1, 5)).entries] == [4]
 
 
+def test_page_that_cannot_be_written_is_told_of_once_and_ends_nothing(tmp_path, capsys):
+    (tmp_path / "web").touch()
+    monitor = run(tmp_path, range(1, 9))
+    assert monitor.entries == []
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert warning.startswith(f"warning: {tmp_path}/web/ cannot be written (")
+    assert warning in log_lines(tmp_path)
+
+
+@pytest.mark.parametrize("damaged", ["[{", '{"a": 1}', '[{"iteration": 1}]', '[{"iteration": 1, "x": 2}]'])
+def test_damaged_list_of_pictures_begins_a_new_page(tmp_path, capsys, damaged):
+    run(tmp_path, range(1, 5))
+    (tmp_path / "web" / "entries.json").write_text(damaged)
+    assert [entry.iteration for entry in run(tmp_path, range(5, 9), done=4).entries] == [8]
+    assert "entries.json cannot be read" in capsys.readouterr().err
+
+
 def test_page_can_be_left_out(tmp_path):
     run(tmp_path, range(1, 9), html=False)
     assert not (tmp_path / "web").exists()

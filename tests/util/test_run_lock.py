@@ -150,3 +150,11 @@ def test_folder_that_may_not_be_written_is_named():
         finally:
             os.seteuid(user)
         assert list(Path(folder).iterdir()) == []
+
+
+def test_what_a_kill_left_of_the_holders_file_is_removed(tmp_path):
+    (tmp_path / "..demo.lock.77.partial.json").touch()
+    (tmp_path / "..other.lock.77.partial.json").touch()
+    with RunLock(tmp_path / "demo"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["..other.lock.77.partial.json"]

@@ -1,0 +1,7 @@
+"""``python -m benchmark``, or ``python -m util.benchmark``: what training, inference and loading cost on this machine."""
+
+from benchmark.main import main
+from util.errors import run_cli
+
+if __name__ == "__main__":
+    run_cli(main)
