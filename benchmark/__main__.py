@@ -1,4 +1,4 @@
-"""``python -m benchmark``, or ``python -m util.benchmark``: what training, inference and loading cost on this machine."""
+"""``python -m benchmark``, or ``python -m util.benchmark``: what training, inference and loading cost here."""
 
 from benchmark.main import main
 from util.errors import run_cli

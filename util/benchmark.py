@@ -1,4 +1,4 @@
-"""``python -m util.benchmark`` is another name of ``python -m benchmark``; nothing in ``util`` imports what is above."""
+"""``python -m util.benchmark`` is another name of ``python -m benchmark``; ``util`` imports nothing from above it."""
 
 import runpy
 

@@ -14,11 +14,12 @@ DAMAGED = "train_A/003.png"
 
 def test_killed_loader_ends_the_run_with_what_is_saved(train, begun, goes_on_to_the_bit, monkeypatch, tell):
     def kill_a_loader():
-        loader = next(child for child in multiprocessing.active_children() if child not in others)
+        loaders = set(multiprocessing.active_children()) - others
+        loader = min(loaders, key=lambda process: process.pid)  # that of the first stream begins first
         os.kill(loader.pid, signal.SIGKILL)
         loader.join()
 
-    others = multiprocessing.active_children()
+    others = set(multiprocessing.active_children())
     with monkeypatch.context() as patch:
         faults.at_step(patch, 7, kill_a_loader)
         outcome = train("--continue_train", "--nThreads=1", "--save_latest_freq=2")
