@@ -36,6 +36,7 @@ def test_nothing_goes_on_when_all_are_damaged(train, begun, tell):
     outcome = train("--continue_train")
     assert_one_error(outcome, "latest.pth is damaged", "no older one is whole either")
     assert {path: path.read_bytes() for path in begun.glob("*.pth")} == before
+    assert train("--continue_train", "--which_epoch=best").code == 0
     kept = "all files as they are; `--which_epoch` takes another checkpoint of the run"
     tell("all checkpoints called latest are damaged", outcome.errors[0], kept, 2)
 

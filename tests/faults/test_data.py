@@ -5,7 +5,7 @@ import os
 import signal
 
 from tests.faults import children as faults
-from tests.test_train_and_test import assert_one_error, truncate
+from tests.test_train_and_test import assert_equal, assert_one_error, truncate
 from tests.tiny_run import write_data_set
 from util.checkpoint import load_checkpoint
 
@@ -30,14 +30,20 @@ def test_killed_loader_ends_the_run_with_what_is_saved(train, begun, goes_on_to_
     tell("a process that loads data is killed", outcome.errors[0], kept, 2)
 
 
-def test_file_that_is_damaged_later_ends_the_run_with_its_name(train, checkpoints, tmp_path, monkeypatch, tell):
+def test_file_that_is_damaged_later_ends_the_run_with_its_name(
+    train, checkpoints, undisturbed, tmp_path, monkeypatch, tell
+):
     data = write_data_set(tmp_path / "data")
+    whole = (data / DAMAGED).read_bytes()
     faults.at_step(monkeypatch, 3, lambda: truncate(data / DAMAGED))
     outcome = train("--save_latest_freq=1", dataroot=data)
     assert_one_error(outcome, f"error: {data / DAMAGED} is truncated")
     held = load_checkpoint(checkpoints / "demo" / "latest.pth")
     assert 3 <= held["iteration"] < 6  # the second epoch meets it
     assert held["streams"]["synthetic"] == held["iteration"]
+    (data / DAMAGED).write_bytes(whole)
+    assert train("--continue_train", dataroot=data).code == 0
+    assert_equal(load_checkpoint(checkpoints / "demo" / "latest.pth")["networks"], undisturbed["networks"], "networks")
     kept = "`latest` of the last save; with the file copied again, `--continue_train` goes on with that batch"
     tell("a file of the training set is damaged, met in the middle of an epoch", outcome.errors[0], kept, 2)
 

@@ -12,6 +12,7 @@ from data.image_files import read_rgb
 from tests.faults import children as faults
 from tests.faults.children import KILLED
 from tests.faults.conftest import ITERATIONS, flags
+from tests.tiny_run import write_clip, write_data_set
 from tests.util.test_checkpoint import wait_until
 from util.checkpoint import generations, load_checkpoint, read_undamaged
 
@@ -95,6 +96,19 @@ def test_killed_while_flow_is_computed(killed, dataroot, checkpoints, goes_on_to
         "after a day, since another run may be writing beside this one",
         137,
     )
+
+
+def test_flow_of_clips_that_were_finished_is_kept(killed, train, tmp_path):
+    """3 pairs of the first clip, 4 of the second one."""
+    data = write_data_set(tmp_path / "data")
+    write_clip(data / "video_train" / "before", 4)
+    assert killed(faults.amid_clip, 5, begins=True, dataroot=data) == []
+    (entry,) = (data / "flow_cache" / "video_train").glob("*/before")
+    finished = (entry / "source.json").stat()
+    assert not (entry.with_name("clip") / "source.json").exists()
+    assert train(dataroot=data).code == 0
+    assert (entry / "source.json").stat() == finished
+    assert (entry.with_name("clip") / "source.json").exists()
 
 
 def test_killed_while_a_picture_or_the_page_is_written(killed, begun, goes_on_to_the_bit, tell):

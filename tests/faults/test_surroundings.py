@@ -37,4 +37,5 @@ def test_run_goes_on_when_nobody_reads_the_terminal(children, dataroot, checkpoi
     outcome = children.train(args, tmp_path / "err", faults.no_reader)
     assert_equal(load_checkpoint(checkpoints / "demo" / "latest.pth")["networks"], undisturbed["networks"], "networks")
     assert outcome.code == 0, outcome.err
+    assert len(log_of(checkpoints / "demo")) == ITERATIONS
     tell("nobody reads the terminal output any more (closed pipe)", "", "all; `loss_log.txt` has every line", None)
