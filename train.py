@@ -24,12 +24,12 @@ from util.allocator import keep_freed_memory
 from util.distributed import Processes, join_processes
 from util.engine import Engine, EngineSettings
 from util.errors import StoppedAfterSaving, run_cli
-from util.interrupt import StopRequest
+from util.interrupt import StopRequest, stopping_loses_nothing
 from util.monitor import TrainingMonitor
 from util.random_state import seed_everything
 from util.run_lock import RunLock
 from util.run_state import RunState, check_run_folder, load_pretrained, open_run_folder
-from util.schedule import rate_factor
+from util.schedule import EpochEnds, rate_factor
 from util.step_faults import StepFaults
 from util.updates import Progress
 from util.watchdog import Watchdog, loss_scale_symptom
@@ -49,26 +49,35 @@ def main() -> None:
 
 def run_training(opt: Namespace, processes: Processes, began: float) -> None:
     """From options to the report."""
+    with stopping_loses_nothing("the training has not begun; what is prepared is kept, the same command goes on"):
+        run, streams, eval_pairs = prepare(opt, processes)
+    engine = run.engine
+    predictor = Predictor(engine.method, Preprocessing.from_options(opt), engine.device, engine.precision)
+    train(opt, run, streams, predictor, eval_pairs)
+    if opt.report and processes.main:
+        facts = {"seconds": time.monotonic() - began, "iterations": run.iteration}
+        with stopping_loses_nothing("the training is done and saved; --continue_train writes the report"):
+            report_run(opt, predictor, run.facts.get("references"), facts)
+
+
+def prepare(opt: Namespace, processes: Processes) -> tuple[RunState, StreamMixer, PairsDataset | None]:
+    """Networks, data and the run's folder, in the order in which mistakes cost the least time."""
     seed_everything(opt.seed)
     folder = opt.checkpoints_dir / opt.name
     check_run_folder(folder, continue_train=opt.continue_train, overwrite=opt.overwrite)
+    method = create_model(opt)
+    engine = Engine(method, EngineSettings.from_options(opt, processes), processes)
     with processes.main_first():
         render_if_missing(opt)
         eval_pairs, _ = find_split(opt, "eval"), find_split(opt, "test")  # mistakes there show before the training
         streams = create_streams(opt, processes.rank, processes.size)
-    method = create_model(opt)
-    engine = Engine(method, EngineSettings.from_options(opt, processes), processes)
     batches = Prefetcher(streams, method.active_streams, engine.to_device, device=engine.device)
     run = RunState(folder, to_plain(opt), engine, batches, writes=processes.main, keep_last=opt.keep_last)
     start(opt, run, streams)
     with processes.main_first():
         if processes.main:
             open_run_folder(folder, to_plain(opt), continue_train=opt.continue_train, overwrite=opt.overwrite)
-    predictor = Predictor(method, Preprocessing.from_options(opt), engine.device, engine.precision)
-    train(opt, run, streams, predictor, eval_pairs)
-    if opt.report and processes.main:
-        facts = {"seconds": time.monotonic() - began, "iterations": run.iteration}
-        report_run(opt, predictor, run.facts.get("references"), facts)
+    return run, streams, eval_pairs
 
 
 def start(opt: Namespace, run: RunState, streams: StreamMixer) -> None:
@@ -86,17 +95,23 @@ def start(opt: Namespace, run: RunState, streams: StreamMixer) -> None:
 def train(
     opt: Namespace, run: RunState, streams: StreamMixer, predictor: Predictor, eval_pairs: PairsDataset | None
 ) -> None:
-    """Epochs over the first stream; in each iteration the method's updates, then logs, pictures and checkpoints."""
+    """Epochs over the first stream; in each iteration the method's updates, then logs, pictures and checkpoints.
+
+    ``latest`` is saved before what is due at the end of an epoch, so that nothing is lost if that fails or takes long;
+    a run that goes on from such a place does it first.
+    """
     engine, batches, processes = run.engine, run.streams, run.engine.processes
     total = min((opt.niter + opt.niter_decay) * len(batches), opt.max_steps or sys.maxsize)
+    due = EpochEnds(len(batches), total, opt)
     faults = StepFaults(engine, run.folder, run.options, streams.files_of, memory=opt.print_freq)
     stop = StopRequest(echo_s=ECHO_S if processes.size > 1 else 0.0)
     with make_monitor(opt, run, total) as monitor, stop, faults.told():
+        end_epoch(run, due, monitor, predictor, eval_pairs)
         while run.iteration < total:
-            epoch, stopping = batches.epoch, False
+            epoch = batches.epoch
             engine.set_rate(rate_factor(epoch, opt.niter, opt.niter_decay))
             engine.begin_epoch(epoch)
-            while batches.epoch == epoch and run.iteration < total and not stopping:
+            while batches.epoch == epoch and run.iteration < total:
                 progress, numbers = Progress(epoch, run.iteration + 1, batches.passes), batches.state_dict()
                 with monitor.loading():
                     batch = batches.next()
@@ -105,26 +120,28 @@ def train(
                 run.iteration += 1
                 monitor.after_step(progress, engine, batch)
                 monitor.skipped(streams.take_skipped())
-                stopping, last = processes.any(stop.requested), run.iteration == total
-                if run.iteration % opt.save_latest_freq == 0 and not (stopping or last):
+                stopping = processes.any(stop.requested)
+                if stopping or run.iteration % opt.save_latest_freq == 0 or due.evaluation(run.iteration):
                     run.save("latest")
-            whole = batches.epoch > epoch
-            if last or (whole and epoch % opt.eval_epoch_freq == 0):
-                evaluate(run, epoch, monitor, predictor, eval_pairs)
-            if whole and epoch % opt.save_epoch_freq == 0:
-                run.save(str(epoch))
-            if last or stopping:
-                run.save("latest")
-            if stopping:
-                raise StoppedAfterSaving(f"saved at iteration {run.iteration}; go on with --continue_train")
+                if stopping:
+                    raise StoppedAfterSaving(f"saved at iteration {run.iteration}; go on with --continue_train")
+            end_epoch(run, due, monitor, predictor, eval_pairs)
+
+
+def end_epoch(
+    run: RunState, due: EpochEnds, monitor: TrainingMonitor, predictor: Predictor, eval_pairs: PairsDataset | None
+) -> None:
+    """What is due after this iteration; in the middle of an epoch that is nothing."""
+    if eval_pairs is not None and due.evaluation(run.iteration):
+        evaluate(run, due.epoch(run.iteration), monitor, predictor, eval_pairs)
+    if due.checkpoint(run.iteration):
+        run.save(str(due.epoch(run.iteration)))
 
 
 def evaluate(
-    run: RunState, epoch: int, monitor: TrainingMonitor, predictor: Predictor, eval_pairs: PairsDataset | None
+    run: RunState, epoch: int, monitor: TrainingMonitor, predictor: Predictor, eval_pairs: PairsDataset
 ) -> None:
-    """Scores on the eval split, if there is one; the checkpoint ``best`` has the lowest abs_rel so far."""
-    if eval_pairs is None:
-        return
+    """Scores on the eval split; the checkpoint ``best`` has the lowest abs_rel so far."""
     run.engine.check()
     processes = run.engine.processes
     board = score_pairs(

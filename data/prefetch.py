@@ -13,13 +13,12 @@ class Place(NamedTuple):
     """Where a mixer is."""
 
     epoch: int
-    position: int
     passes: dict[str, int]
     state: dict[str, Any]
 
     @classmethod
     def of(cls, streams: StreamMixer) -> "Place":
-        return cls(streams.epoch, streams.position, streams.passes, streams.state_dict())
+        return cls(streams.epoch, streams.passes, streams.state_dict())
 
 
 class Prefetcher:
@@ -61,13 +60,12 @@ class Prefetcher:
         return self._here().epoch
 
     @property
-    def position(self) -> int:
-        """Batches of the current epoch that were handed out."""
-        return self._here().position
-
-    @property
     def passes(self) -> dict[str, int]:
         return self._here().passes
+
+    @property
+    def batches_per_pass(self) -> dict[str, int]:
+        return self.streams.batches_per_pass
 
     def state_dict(self) -> dict[str, Any]:
         return self._here().state

@@ -146,11 +146,6 @@ class StreamMixer:
         return self.first.batches_per_pass
 
     @property
-    def position(self) -> int:
-        """Batches of the current epoch that were taken."""
-        return self.first.consumed % len(self)
-
-    @property
     def epoch(self) -> int:
         """Number of the current epoch, from 1."""
         return self.first.passes + 1
@@ -158,6 +153,10 @@ class StreamMixer:
     @property
     def passes(self) -> dict[str, int]:
         return {name: stream.passes for name, stream in self.streams.items()}
+
+    @property
+    def batches_per_pass(self) -> dict[str, int]:
+        return {name: stream.batches_per_pass for name, stream in self.streams.items()}
 
     def next(self, active: Collection[str]) -> Batch:
         """One batch of the first stream and of every other one that is ``active``.

@@ -123,8 +123,10 @@ class Tester:
 
     def _facts(self) -> dict[str, str]:
         checkpoint = str(self.opt.checkpoint_file)
+        weights = {"weights": "averaged (--use_ema)"} if self.opt.use_ema else {}
+        given = {"checkpoint": checkpoint, **weights, "input": str(self.opt.input or self.opt.dataroot)}
         flow = {"flow": self.temporal.flow} if self.temporal.scores else {}
-        return {"checkpoint": checkpoint, "input": str(self.opt.input or self.opt.dataroot)} | self.source.facts | flow
+        return given | self.source.facts | flow
 
 
 def find_intrinsics(opt: Namespace, source: Source) -> Intrinsics | None:

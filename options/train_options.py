@@ -140,7 +140,7 @@ def add_engine_options(parser: ArgumentParser) -> None:
         "--skip_nonfinite",
         type=int,
         default=0,
-        help="leave out up to this many updates in a row that are not finite; 0: the first one ends the run",
+        help="leave out updates that are not finite, in up to this many iterations in a row; 0: the first ends the run",
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -198,13 +199,20 @@ class StopAfter:
         return self.readings < 0
 
 
-def test_stop_at_the_end_of_an_epoch_still_scores_it_and_saves_it(dataroot, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_program, "StopRequest", lambda **settings: StopAfter(2))
-    outcome = train(dataroot, tmp_path, "--save_epoch_freq=1", "--eval_epoch_freq=1")
+def test_what_is_due_at_the_end_of_an_epoch_comes_first_when_a_run_that_was_stopped_there_goes_on(
+    dataroot, tmp_path, monkeypatch
+):
+    often, log = ["--save_epoch_freq=1", "--eval_epoch_freq=1"], tmp_path / "demo" / "loss_log.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(train_program, "StopRequest", lambda **settings: StopAfter(2))
+        outcome = train(dataroot, tmp_path, *often)
     assert outcome.code == SAVED_STOP_CODE
     assert "stopped: saved at iteration 3; go on with --continue_train" in outcome.err
-    assert "eval at iteration 3" in (tmp_path / "demo" / "loss_log.txt").read_text()
-    assert {"1.pth", "best.pth", "latest.pth"} <= {path.name for path in (tmp_path / "demo").iterdir()}
+    assert "eval at" not in log.read_text()  # who ends a job does not wait for scores
+    assert saved_epochs(tmp_path / "demo") == ["latest"]
+    assert train(dataroot, tmp_path, *often, "--max_steps=5", "--continue_train", "--no_report").code == 0
+    assert re.findall(r"eval at iteration (\d+)", log.read_text()) == ["3", "5"]
+    assert load_checkpoint(tmp_path / "demo" / "1.pth")["iteration"] == 3
 
 
 def test_ctrl_c_saves_and_continue_train_goes_on(dataroot, tmp_path):
@@ -337,7 +345,7 @@ def test_overwrite_keeps_the_run_when_the_new_one_cannot_begin(trained, tmp_path
 
 
 def test_folder_of_a_run_is_not_reused_unasked(trained, dataroot):
-    assert_one_error(train(dataroot, trained[1]), "already holds a run (2, 4, best, latest)", "--overwrite")
+    assert_one_error(train(dataroot, trained[1]), "already holds a run (2, 4, best, latest, latest_1)", "--overwrite")
 
 
 def test_continuing_what_cannot_be_continued(trained, dataroot, tmp_path):
@@ -360,6 +368,7 @@ def test_continuing_what_cannot_be_continued(trained, dataroot, tmp_path):
 @pytest.mark.parametrize("program", ["train", "test"])
 def test_damaged_checkpoint_is_named(trained, dataroot, tmp_path, program):
     shutil.copytree(trained[1], tmp_path / "checkpoints")
+    (tmp_path / "checkpoints" / "demo" / "latest_1.pth").unlink()  # with it the run would go on
     for content, words in (
         ((trained[1] / "demo" / "latest.pth").read_bytes()[:5000], "is no PyTorch file of weights, is damaged"),
         (b"hello", "is no PyTorch file of weights, is damaged"),

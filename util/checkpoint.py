@@ -2,9 +2,10 @@
 
 A checkpoint is a dict of ``format``, ``model`` (the method's name), ``options``, ``networks`` (weights by network),
 ``ema`` (running averages of some, maybe of none), ``updaters`` (optimisers, loss scales), ``random`` (a process each),
-``streams`` (positions), ``iteration``, ``best``, ``facts`` (what testing needs) and ``versions``; all of it tensors and
-plain values, so that it loads with ``weights_only=True``. The bare weights are plain state dicts, as the published
-system writes them. The checkpoints of the same name before it are ``<epoch>_1.pth``, ``<epoch>_2.pth``, ...
+``streams`` (positions), ``batches_per_pass``, ``iteration``, ``best``, ``facts`` (what testing needs) and ``versions``;
+all of it tensors and plain values, so that it loads with ``weights_only=True``. The bare weights are plain state dicts,
+as the published system writes them. The checkpoints of the same name before it are ``<epoch>_1.pth``, ``<epoch>_2.pth``
+and so on.
 """
 
 import platform
@@ -37,7 +38,9 @@ class DamagedFile(UserError):
 
 
 def save_checkpoint(folder: Path, epoch: str, state: dict[str, Any], keep: int = 1) -> None:
-    """Write ``<epoch>.pth`` and the bare weights of each network, each whole or not at all.
+    """Write the bare weights of each network and ``<epoch>.pth``, each whole or not at all.
+
+    The checkpoint comes last, so that who finds it finds the weights that belong to it.
 
     Args:
         folder: the run's.
@@ -49,11 +52,11 @@ def save_checkpoint(folder: Path, epoch: str, state: dict[str, Any], keep: int =
         UserError: the disk is full or cannot be written; what was there before is untouched.
     """
     path = folder / f"{epoch}.pth"
+    for name, weights in state["networks"].items():
+        _save(folder / f"{epoch}_{name}.pth", weights)
     _save(path, {"format": FORMAT, "versions": versions(), **state}, keep)
     for old in generations(path)[keep:]:
         old.unlink(missing_ok=True)
-    for name, weights in state["networks"].items():
-        _save(folder / f"{epoch}_{name}.pth", weights)
 
 
 def _save(path: Path, state: dict[str, Any], keep: int = 1) -> None:
@@ -66,9 +69,8 @@ def _save(path: Path, state: dict[str, Any], keep: int = 1) -> None:
                 _rotate(path, keep)
     except (OSError, RuntimeError) as error:  # the latter from PyTorch's zip writer
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(
-            f"could not write {path} ({reason}); is the disk full? What was saved before is intact"
-        ) from error
+        advice = "check its rights." if isinstance(error, PermissionError) else "is the disk full?"
+        raise UserError(f"could not write {path} ({reason}); {advice} What was saved before is intact") from error
 
 
 def _rotate(path: Path, keep: int) -> None:

@@ -56,7 +56,8 @@ class Processes:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value, group=self.control)
+        with _together():
+            dist.all_gather_object(values, value, group=self.control)
         return values
 
     def any(self, flag: bool) -> bool:
@@ -64,17 +65,35 @@ class Processes:
         if self.size == 1:
             return flag
         flags = torch.tensor(int(flag))
-        dist.all_reduce(flags, dist.ReduceOp.MAX, group=self.control)
+        with _together():
+            dist.all_reduce(flags, dist.ReduceOp.MAX, group=self.control)
         return bool(flags)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
         """The block runs in the main process, then in the others: they find made what it makes."""
         if self.size > 1 and not self.main:
-            dist.barrier(group=self.control)
+            self._wait_for_all()
         yield
         if self.size > 1 and self.main:
+            self._wait_for_all()
+
+    def _wait_for_all(self) -> None:
+        with _together():
             dist.barrier(group=self.control)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Around what all processes do together.
+
+    Raises:
+        UserError: another process is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError("another process of this training has ended; its message says why") from error
 
 
 ALONE = Processes()
@@ -83,6 +102,9 @@ ALONE = Processes()
 @contextmanager
 def join_processes(environment: Mapping[str, str], gpu_ids: list[int]) -> Iterator[Processes]:
     """Meet the other processes of this training, if there are any, and leave together at the end.
+
+    Who leaves by an error does not wait for others: they may be in the middle of what NCCL does together, and taking
+    leave from that waits for ever, with the message of the error still unsaid.
 
     Args:
         environment: variables, as ``torchrun`` and ``srun`` set them.
@@ -111,18 +133,17 @@ def join_processes(environment: Mapping[str, str], gpu_ids: list[int]) -> Iterat
     control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     try:
         yield Processes(alone.rank, alone.size, alone.local_rank, control)
-        _wait_for_all(control)
     except StoppedAfterSaving:
-        _wait_for_all(control)
+        _leave(control)
         raise
-    finally:
-        dist.destroy_process_group()
+    _leave(control)
 
 
-def _wait_for_all(control: Any) -> None:
+def _leave(control: Any) -> None:
     """Nobody leaves while the main process still writes: at the first end with a code, launchers end all others."""
     with suppress(RuntimeError):  # somebody left by an error of its own
         dist.barrier(group=control)
+    dist.destroy_process_group()
 
 
 def find_processes(environment: Mapping[str, str]) -> Processes:

@@ -12,7 +12,7 @@ from util.averages import WeightAverages
 from util.compilation import compile_networks
 from util.distributed import ALONE, Processes
 from util.errors import UserError
-from util.loss_record import LossRecord, TrainingDiverged, require_finite
+from util.loss_record import LossRecord, Place, TrainingDiverged, require_finite
 from util.parallel import gradients_stay, split_batch, unwrap, wrap
 from util.precision import Precision, choose_precision
 from util.random_state import random_state, seed_everything, set_random_state
@@ -43,7 +43,7 @@ class EngineSettings:
         accumulate: parts that a batch is worked on in, one after the other.
         ema: decay of the averages of the weights, 0 for none.
         clip_norm: largest norm of an optimiser's gradients, 0 for any.
-        skip_nonfinite: updates in a row that may be left out since they are not finite; 0 leaves out none.
+        skip_nonfinite: iterations in a row in which updates that are not finite may be left out; 0 leaves out none.
         compile: ``torch.compile`` the networks.
         checkpoint_activations: recompute activations in the backward pass.
         channels_last: memory layout of networks and pictures.
@@ -91,6 +91,8 @@ class Engine:
         }
         self.averages = WeightAverages(method.inference_networks(), settings.ema)
         self._record = LossRecord()
+        self._left_out = 0  # updates since the losses were read
+        self._spoiled = 0  # iterations in a row with such updates
         self._wrap()
 
     @property
@@ -114,13 +116,17 @@ class Engine:
         """One iteration: as many updates as the method makes. Losses stay on the device until ``losses`` reads them.
 
         Raises:
-            TrainingDiverged: more updates in a row were not finite than ``skip_nonfinite`` allows.
+            TrainingDiverged: in more iterations in a row than ``skip_nonfinite`` allows, an update was not finite.
         """
         self.method.train()
         parts = split_batch(self.to_device(batch), self.settings.accumulate)
         steps = [self.method.training_step(part, progress) for part in parts]
+        before = self._left_out
         while self._next_update(steps, progress.iteration):
             pass
+        self._spoiled = self._spoiled + 1 if self._left_out > before else 0
+        if self._spoiled > self.settings.skip_nonfinite:
+            self._give_up(progress.iteration)
         self.averages.update(progress.iteration)
 
     def _next_update(self, steps: list[Iterator[Update]], iteration: int) -> bool:
@@ -136,16 +142,14 @@ class Engine:
                 loss = torch.stack([term.float() for term in update.terms.values()]).sum() / len(steps)
                 updater.backward(loss, first=index == 0)
             self._record.add(update.terms | update.facts, iteration)
-        updater.step()
-        if updater.left_out > self.settings.skip_nonfinite > 0:
-            self._give_up(update.optimizer, iteration)
+        self._left_out += not updater.step()
         return True
 
-    def _give_up(self, name: str, iteration: int) -> NoReturn:
+    def _give_up(self, iteration: int) -> NoReturn:
         bad = tuple(self._first_bad())
         raise TrainingDiverged(
-            f"{self.settings.skip_nonfinite + 1} updates of {name} in a row are not finite "
-            f"({', '.join(bad) or 'their gradients'}), the last one in iteration {iteration}",
+            f"updates of {self._spoiled} iterations in a row are not finite ({', '.join(bad) or 'their gradients'}), "
+            f"the last one in iteration {iteration}",
             iteration,
             bad,
         )
@@ -159,12 +163,16 @@ class Engine:
     def losses(self) -> dict[str, float]:
         """Terms and facts, each averaged over its updates since the last call and over the processes; waits for them.
 
+        ``left_out`` counts the updates that were left out; it is there when ``skip_nonfinite`` allows that.
+
         Raises:
             TrainingDiverged: see ``check``.
         """
         self.check()
         values = _mean(self.processes.gather(self._record.means()))
         self._record.clear()
+        if self.settings.skip_nonfinite:
+            values["left_out"], self._left_out = float(self._left_out), 0
         scalers = {f"scale_{name}": updater.scaler for name, updater in self.updaters.items()}
         return values | {name: scaler.get_scale() for name, scaler in scalers.items() if scaler.is_enabled()}
 
@@ -180,8 +188,8 @@ class Engine:
         if bad:
             raise TrainingDiverged(f"weights of {' and '.join(bad)} are not finite any more")
 
-    def _first_bad(self) -> dict[str, int]:
-        """Losses that were not finite in any process, with the first such iteration."""
+    def _first_bad(self) -> dict[str, Place]:
+        """Losses that were not finite in any process, with the first such update."""
         found = self.processes.gather(self._record.first_bad())
         return {name: min(one[name] for one in found if name in one) for one in found for name in one}
 
@@ -204,17 +212,20 @@ class Engine:
         """The learning rate of each optimiser."""
         return {f"lr_{name}": updater.rate for name, updater in self.updaters.items()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, tensors: bool = True) -> dict[str, Any]:
         """Networks, averages, optimisers, loss scales and the random states of all processes; plain values and tensors.
 
-        All processes must call it together.
+        All processes must call it together; those that have no use for it do without its ``tensors``.
         """
+        random = self.processes.gather(random_state())
+        if not tensors:
+            return {"random": random}
         return {
+            "random": random,
             "networks": network_states(self.method),
             "inference_networks": list(self.method.inference_networks()),
             "ema": self.averages.state_dict(),
             "updaters": {name: updater.state_dict() for name, updater in self.updaters.items()},
-            "random": self.processes.gather(random_state()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -4,16 +4,47 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Thread
 from types import FrameType, TracebackType
 
-# A terminal's Ctrl-C, a scheduler's end, and the warning before it (Slurm: --signal=USR1@120); Windows lacks the last.
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+from util.errors import StoppedAfterSaving
+
+# A terminal's Ctrl-C and its end, a scheduler's, and the warning before it (Slurm: --signal=USR1@120).
+NAMES = ("SIGINT", "SIGHUP", "SIGTERM", "SIGUSR1")
+STOP_SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))  # Windows has two of them
+
+
+@contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """While open, the stop signals call ``handler``; but a SIGHUP that was ignored stays so: ``nohup`` is for that."""
+    hangup = getattr(signal, "SIGHUP", None)
+    heard = [s for s in STOP_SIGNALS if s != hangup or signal.getsignal(s) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
+
+
+@contextmanager
+def stopping_loses_nothing(how_to_go_on: str) -> Iterator[None]:
+    """Around work that can be cut short anywhere and begun again: each of the stop signals ends it at once.
+
+    Raises:
+        StoppedAfterSaving: it was cut short; says ``how_to_go_on``.
+    """
+    try:
+        with handled_by(signal.default_int_handler):
+            yield
+    except KeyboardInterrupt as interrupt:
+        raise StoppedAfterSaving(how_to_go_on) from interrupt
 
 
 class StopRequest:
-    """While open, the first of Ctrl-C, SIGTERM and SIGUSR1 only sets ``requested``; a second one ends at once.
+    """While open, the first of Ctrl-C, SIGHUP, SIGTERM and SIGUSR1 only sets ``requested``; a second one ends at once.
 
     Ending at once is a KeyboardInterrupt, whichever signal it was, so that files are closed and loaders ended.
 
@@ -26,18 +57,16 @@ class StopRequest:
         self.requested = False
         self.echo_s = echo_s
         self._asked_at = 0.0
-        self._before: dict[int, object] = {}
+        self._open = ExitStack()
 
     def __enter__(self) -> "StopRequest":
-        for number in STOP_SIGNALS:
-            self._before[number] = signal.signal(number, self._ask)
+        self._open.enter_context(handled_by(self._ask))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._open.close()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

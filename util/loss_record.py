@@ -8,6 +8,8 @@ from torch import Tensor
 
 from util.errors import UserError
 
+Place = tuple[int, int]  # iteration, and number of the update since the record was cleared
+
 
 class TrainingDiverged(UserError):
     """A loss or a weight became nan or infinite.
@@ -25,7 +27,7 @@ class Interval:
     """What was recorded of one set of names since it was read."""
 
     sums: Tensor  # (N,) of the values
-    first_bad: Tensor  # (N,) iteration of the first value that was not finite, 0 where all were
+    first_bad: Tensor  # (N,) number of the update of the first value that was not finite, 0 where all were
     count: int = 0
 
 
@@ -34,6 +36,7 @@ class LossRecord:
 
     def __init__(self) -> None:
         self._intervals: dict[tuple[str, ...], Interval] = {}
+        self._iterations: list[int] = []  # of each update
 
     def add(self, values: Mapping[str, Tensor], iteration: int) -> None:
         """Take in the values of one update."""
@@ -45,7 +48,8 @@ class LossRecord:
         interval.sums += row
         interval.count += 1
         newly_bad = (interval.first_bad == 0) & ~row.isfinite()
-        interval.first_bad.masked_fill_(newly_bad, iteration)
+        self._iterations.append(iteration)
+        interval.first_bad.masked_fill_(newly_bad, len(self._iterations))
 
     def means(self) -> dict[str, float]:
         """Mean of each name that was recorded, in the order of their first time; waits for the device."""
@@ -58,13 +62,14 @@ class LossRecord:
                     counts[name] = counts.get(name, 0) + interval.count
         return {name: total / counts[name] for name, total in sums.items()}
 
-    def first_bad(self) -> dict[str, int]:
-        """Names that were not finite, each with its first such iteration; waits for the device."""
-        found: dict[str, int] = {}
+    def first_bad(self) -> dict[str, Place]:
+        """Names that were not finite, each with its first such update; waits for the device."""
+        found: dict[str, Place] = {}
         for names, interval in self._intervals.items():
-            for name, iteration in zip(names, interval.first_bad.tolist(), strict=True):
-                if iteration:
-                    found[name] = min(iteration, found.get(name, iteration))
+            for name, update in zip(names, interval.first_bad.tolist(), strict=True):
+                if update:
+                    place = (self._iterations[update - 1], update)
+                    found[name] = min(place, found.get(name, place))
         return found
 
     def clear(self) -> None:
@@ -73,21 +78,23 @@ class LossRecord:
             interval.sums.zero_()
             interval.first_bad.zero_()
             interval.count = 0
+        self._iterations.clear()
 
 
-def require_finite(found: Mapping[str, int], means: Mapping[str, float]) -> None:
+def require_finite(found: Mapping[str, Place], means: Mapping[str, float]) -> None:
     """
     Args:
         found: what ``LossRecord.first_bad`` gives, of all processes.
         means: shown beside it.
 
     Raises:
-        TrainingDiverged: something was found; names the losses of the first iteration in which one was not finite.
+        TrainingDiverged: something was found; names the losses of the first update in which one was not finite. Those
+            after it in the same iteration are mostly its consequences.
     """
     if not found:
         return
-    iteration = min(found.values())
-    terms = tuple(name for name, first in found.items() if first == iteration)
+    place = min(found.values())
+    iteration, terms = place[0], tuple(name for name, first in found.items() if first == place)
     shown = ", ".join(f"{name} {value:.4g}" for name, value in means.items())
     raise TrainingDiverged(
         f"{' and '.join(terms)} became nan or infinite in iteration {iteration} (means since the last line: {shown})",

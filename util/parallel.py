@@ -1,17 +1,42 @@
 """Networks spread over several GPUs, and over several processes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-WRAPPERS = (nn.DataParallel, DistributedDataParallel)
 # The name that PyTorch gives to "send buffers to the other processes at every call" changed.
 BUFFERS_OPTION = {"forward_sync_buffers", "broadcast_buffers"} & signature(DistributedDataParallel).parameters.keys()
 NO_BUFFERS = {max(BUFFERS_OPTION): False}
+
+
+class DataParallel(nn.DataParallel):
+    """PyTorch's, with every replica in the precision of the caller.
+
+    Replicas run in threads of their own, and a thread begins with autocast's default type. PyTorch hands on whether
+    autocast is on, but not the type, so that bf16 would become fp16, whose small gradients vanish without a loss scale.
+    """
+
+    def parallel_apply(self, replicas: Sequence[nn.Module], inputs: Sequence[Any], kwargs: Any) -> list[Any]:
+        return super().parallel_apply([in_this_precision(replica, "cuda") for replica in replicas], inputs, kwargs)
+
+
+WRAPPERS = (nn.DataParallel, DistributedDataParallel)
+
+
+def in_this_precision(function: Callable[..., Any], device_type: str) -> Callable[..., Any]:
+    """The function, in autocast's state of here and now whichever thread calls it."""
+    enabled, dtype = torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(device_type, dtype=dtype, enabled=enabled):
+            return function(*args, **kwargs)
+
+    return call
 
 
 def wrap(network: nn.Module, gpu_ids: list[int], num_processes: int) -> nn.Module:
@@ -24,7 +49,7 @@ def wrap(network: nn.Module, gpu_ids: list[int], num_processes: int) -> nn.Modul
         device_ids = gpu_ids[:1] or None
         return DistributedDataParallel(network, device_ids=device_ids, gradient_as_bucket_view=True, **NO_BUFFERS)
     if num_processes == 1 and len(gpu_ids) > 1:
-        return nn.DataParallel(network, gpu_ids)
+        return DataParallel(network, gpu_ids)
     return network
 
 

@@ -41,7 +41,8 @@ class RunState:
         folder: ``<checkpoints_dir>/<name>``.
         options: plain options (numbers, strings, lists).
         engine: networks and optimisers.
-        streams: has ``state_dict`` and ``load_state_dict``; the positions of the data streams.
+        streams: has ``state_dict`` and ``load_state_dict``, the positions of the data streams, and
+            ``batches_per_pass``, the batches of each, by which a position means an epoch.
         writes: whether this process writes the files; of several that train together, one does.
         keep_last: how many checkpoints ``latest`` stay, in case that the last one is damaged.
     """
@@ -71,17 +72,19 @@ class RunState:
             UserError: a file cannot be written.
         """
         self.engine.check()
+        engine_state = self.engine.state_dict(tensors=self.writes)
+        if not self.writes:
+            return
         state = {
-            **self.engine.state_dict(),
+            **engine_state,
             "model": self.options["model"],
             "options": self.options,
             "streams": self.streams.state_dict(),
+            "batches_per_pass": self.streams.batches_per_pass,
             "iteration": self.iteration,
             "best": self.best,
             "facts": self.facts,
         }
-        if not self.writes:
-            return
         if not self._saved:  # what a process before this one left must not take the place of an older, whole one
             for phrase in put_damaged_aside(self.folder / f"{LATEST}.pth"):
                 self._tell(phrase)
@@ -102,6 +105,7 @@ class RunState:
         if state["model"] != self.options["model"]:
             raise UserError(f"{path} is a checkpoint of --model {state['model']}, not of {self.options['model']}")
         self._require_fixed_options(path, state["options"])
+        self._require_same_size(path, state.get("batches_per_pass", {}))
         self.engine.method.load_networks(state["networks"], str(path))  # names what differs, before anything changes
         self.streams.load_state_dict(state["streams"])
         self.engine.load_state_dict(state)
@@ -131,6 +135,16 @@ class RunState:
                     f"{path} was trained with {changed}, so {unknown} is not known here; keep these "
                     f"options, or begin a new run from its weights by --load_pretrain {path}"
                 )
+
+    def _require_same_size(self, path: Path, before: dict[str, int]) -> None:
+        now = self.streams.batches_per_pass
+        names = [name for name in before if name in now and before[name] != now[name]]
+        if names:
+            changed = ", ".join(f"{before[name]} batches in a pass over {name} (now {now[name]})" for name in names)
+            raise UserError(
+                f"{path} was trained with {changed}, so its place in the data is not known here: the data set has "
+                f"changed; put it back, or begin a new run from its weights by --load_pretrain {path}"
+            )
 
     def _tell(self, line: str) -> None:
         if self.writes:
@@ -162,7 +176,8 @@ def check_run_folder(folder: Path, *, continue_train: bool, overwrite: bool) -> 
         raise FileNotFoundError(
             f"--continue_train: there is no checkpoint in {folder}/ to continue; leave the flag out to begin"
         )
-    held = saved_epochs(folder) or weight_files(folder)  # released weights are bare
+    # Released weights are bare; in a folder of ours they are but what a run that was killed in its first save had done.
+    held = saved_epochs(folder) or ([] if (folder / OPTIONS_YAML).is_file() else weight_files(folder))
     if held and not continue_train and not overwrite:
         raise UserError(
             f"{folder}/ already holds a run ({', '.join(held)}); go on with it by --continue_train, "

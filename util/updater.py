@@ -20,8 +20,7 @@ class Updater:
     ) -> None:
         self.optimizer, self.scaler = optimizer, scaler
         self.clip_norm, self.skip_nonfinite = clip_norm, skip_nonfinite
-        self.left_out = 0  # steps in a row
-        self._base_rates = [group["lr"] for group in optimizer.param_groups]
+        self._given = [{name: group[name] for name in group if name != "params"} for group in optimizer.param_groups]
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -35,27 +34,29 @@ class Updater:
             self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss), inputs=self.weights)
 
-    def step(self) -> None:
-        """Clip the gradients and make the step; nothing waits for the device, unless steps may be left out."""
+    def step(self) -> bool:
+        """Clip the gradients and make the step; nothing waits for the device, unless steps may be left out.
+
+        Returns:
+            False when the step was left out, whatever the loss scale.
+        """
         if self.clip_norm or self.skip_nonfinite:
             self.scaler.unscale_(self.optimizer)
             norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights if w.grad is not None])
             if self.skip_nonfinite and not self.scaler.is_enabled() and not norm.isfinite():
-                self.left_out += 1
-                return
+                return False
             if self.clip_norm:
                 torch.nn.utils.clip_grads_with_norm_(self.weights, self.clip_norm, norm)
         self.scaler.step(self.optimizer)  # with fp16 it leaves out by itself what is not finite, and lowers its scale
         before = self.scaler.get_scale() if self.skip_nonfinite else 0.0
         self.scaler.update()
         # Lowering the scale is fp16's way to find one that fits; below 1 it was not the scale.
-        hopeless = self.skip_nonfinite and self.scaler.get_scale() < min(before, 1.0)
-        self.left_out = self.left_out + 1 if hopeless else 0
+        return not (self.skip_nonfinite and self.scaler.get_scale() < min(before, 1.0))
 
     def set_rate(self, factor: float) -> None:
         """Learning rate = the base rate times ``factor``."""
-        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = base * factor
+        for group, given in zip(self.optimizer.param_groups, self._given, strict=True):
+            group["lr"] = given["lr"] * factor
 
     @property
     def rate(self) -> float:
@@ -65,7 +66,12 @@ class Updater:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The opposite of ``state_dict``; a run may go on in another precision, with or without a scale."""
+        """The opposite of ``state_dict``: moments and scale go on; rates, betas and the like are those given here.
+
+        A run may go on in another precision, with or without a scale.
+        """
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, given in zip(self.optimizer.param_groups, self._given, strict=True):
+            group.update(given)
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])

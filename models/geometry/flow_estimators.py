@@ -36,7 +36,7 @@ class FlowEstimator(Protocol):
 
 
 class RaftEstimator:
-    """RAFT (Teed and Deng, ECCV 2020) as torchvision has it, in float32."""
+    """RAFT (Teed and Deng, ECCV 2020) as torchvision has it, in float32 (TF32 with ``--precision tf32``)."""
 
     stride = 8  # RAFT correlates maps of an eighth of the size
     min_side = 128  # below, the coarsest of its correlation maps would be empty [px]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import benchmark.work
-from benchmark.work import count_work, counted_flow_calls, product_rate
+from benchmark.work import count_work, counted_flow_calls, product_by_convolution, product_rate
 from models.geometry.flow import create_flow_estimator
 from models.geometry.flow_estimators import DisEstimator
 
@@ -38,6 +38,11 @@ def test_flow_calls_are_counted_whoever_makes_them_and_only_within():
     assert calls == ["dis", "dis"]
     assert flow.shape == (1, 2, 40, 40)
     assert DisEstimator.__call__ is original
+
+
+def test_both_ways_make_the_same_product():
+    a, b = torch.randn(2, 7, 7, dtype=torch.float64)
+    torch.testing.assert_close(product_by_convolution(a, b), a @ b)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

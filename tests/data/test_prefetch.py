@@ -9,6 +9,7 @@ from tests.data.noisy_dataset import indices, noisy_stream
 from util.errors import UserError
 
 CPU = torch.device("cpu")
+PER_PASS = {"synthetic": 3, "video": 2}
 
 
 def make_mixer(num_workers=0, pin_memory=False, **faults):
@@ -27,7 +28,7 @@ def prefetch(mixer, ahead, to_device=lambda batch: batch, active=from_second_epo
 
 
 def places(source):
-    return source.epoch, source.position, source.passes, source.state_dict()
+    return source.epoch, source.passes, source.state_dict(), source.batches_per_pass
 
 
 @pytest.mark.parametrize("ahead", [False, True])
@@ -86,7 +87,7 @@ def test_loading_a_state_drops_what_was_read_ahead():
     source, state = prefetch(make_mixer(), True), make_mixer().state_dict()
     first = source.next()
     source.load_state_dict(state)
-    assert places(source) == (1, 0, {"synthetic": 0, "video": 0}, state)
+    assert places(source) == (1, {"synthetic": 0, "video": 0}, state, PER_PASS)
     torch.testing.assert_close(source.next(), first, rtol=0, atol=0)
 
 
@@ -98,11 +99,11 @@ def test_a_fault_is_raised_when_its_batch_is_asked_for_and_not_before(ahead):
     source = prefetch(mixer, ahead)
     for _ in range(2):
         source.next()
-    assert source.position == 2
+    assert source.state_dict()["synthetic"] == 2
     for _ in range(2):  # asked again, it tries again
         with pytest.raises(UserError, match="frame is truncated"):
             source.next()
-        assert places(source) == (1, 2, {"synthetic": 0, "video": 0}, {"synthetic": 2, "video": 0})
+        assert places(source) == (1, {"synthetic": 0, "video": 0}, {"synthetic": 2, "video": 0}, PER_PASS)
     mixer.first.dataset.faults.clear()
     assert indices(source.next()["synthetic"]) == batches[2]
 

@@ -64,6 +64,7 @@ def make_options(tmp_path):
             "max_depth_mm": FULL_SCALE_MM,
             "checkpoint_file": Path("checkpoints/demo/latest.pth"),
             "html": True,
+            "use_ema": False,
         }
         return Namespace(**defaults | changes)
 

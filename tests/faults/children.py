@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import train as train_program
 from data import flow_cache
 from scripts.soak_process import fork
 from tests.tiny_run import Outcome
@@ -149,6 +150,21 @@ def amid_clip(patch, pair):
 
     original = flow_cache.pair_masks
     patch.setattr(flow_cache, "pair_masks", pair_masks)
+
+
+def before_scores(patch, time):
+    """Scores on the eval split are due, the ``time``-th of them."""
+    count = 0
+
+    def score_pairs(*args):
+        nonlocal count
+        count += 1
+        if count == time:
+            die()
+        return original(*args)
+
+    original = train_program.score_pairs
+    patch.setattr(train_program, "score_pairs", score_pairs)
 
 
 def is_alive(pid):

@@ -17,12 +17,16 @@ FAULTS = {
     "Killed": (
         "`kill -9` between two iterations",
         "`kill -9` while a checkpoint is written, in the middle of an epoch with video",
+        "`kill -9` while the first checkpoint of a run is written",
+        "`kill -9` while an epoch is scored",
         "`kill -9` while the flow of the clips is computed",
         "`kill -9` while pictures and the page are written",
     ),
     "Asked to stop": (
-        "Ctrl-C, SIGTERM or SIGUSR1",
+        "Ctrl-C, SIGTERM, SIGUSR1 or a terminal that is closed (SIGHUP)",
         "a second one of these while the first waits for its iteration",
+        "one of these before the first iteration, while data is prepared",
+        "one of these behind the last iteration, while the report is computed",
     ),
     "Disk": (
         "the disk is full when a checkpoint is due",

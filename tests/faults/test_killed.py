@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 
@@ -14,7 +15,7 @@ from tests.faults.children import KILLED
 from tests.faults.conftest import ITERATIONS, flags
 from tests.tiny_run import write_clip, write_data_set
 from tests.util.test_checkpoint import wait_until
-from util.checkpoint import generations, load_checkpoint, read_undamaged
+from util.checkpoint import generations, load_checkpoint, read_undamaged, saved_epochs
 
 LATEST = "`latest` of the last save"
 GOES_ON = "`--continue_train` ends as the undisturbed run to the bit"
@@ -49,15 +50,15 @@ def test_killed_between_two_iterations(killed, tmp_path, goes_on_to_the_bit, tel
 
 
 def test_killed_while_a_checkpoint_is_written(killed, begun, goes_on_to_the_bit, tell):
-    """Within the content, and before each of the renames; 5 and 7 lie in the middle of epochs 2 and 3."""
+    """Between the files, within the content, and before each of the renames; 5 and 7 lie within epochs 2 and 3."""
     for place, held in (
+        ((faults.before_renaming_to, "latest_net_D.pth", 1), [5, 4]),
         ((faults.amid_writing, "latest.", 1), [5, 4]),
         ((faults.before_renaming_to, "latest_1.pth", 1), [5, 4]),
         ((faults.before_renaming_to, "latest.pth", 1), [5, 5]),
-        ((faults.before_renaming_to, "latest_net_D.pth", 1), [7, 5]),
     ):
         assert killed(*place, more=["--save_latest_freq=7"]) == held
-    assert load_checkpoint(begun / "latest.pth")["streams"] == {"synthetic": 7, "video": 4}
+    assert load_checkpoint(begun / "latest.pth")["streams"] == {"synthetic": 5, "video": 2}
     assert goes_on_to_the_bit().errors == []
     assert not list(begun.rglob(".*partial*"))
     tell(
@@ -66,6 +67,35 @@ def test_killed_while_a_checkpoint_is_written(killed, begun, goes_on_to_the_bit,
         f"the `latest` before it, whole; half-written files are removed by the next start; {GOES_ON}",
         137,
     )
+
+
+def test_killed_while_the_first_checkpoint_is_written(killed, train, checkpoints, tell):
+    """There are bare weights, but nothing to go on with: the run begins anew, and nobody has to tidy up first."""
+    assert killed(faults.amid_writing, "latest.", 1, begins=True) == []
+    assert (checkpoints / "demo" / "latest_net_G.pth").is_file()
+    outcome = train()
+    assert (outcome.code, outcome.errors) == (0, [])
+    assert load_checkpoint(checkpoints / "demo" / "latest.pth")["iteration"] == ITERATIONS
+    kept = "nothing yet; the same command begins again"
+    tell("`kill -9` while the first checkpoint of a run is written", "", kept, 137)
+
+
+def test_killed_while_an_epoch_is_scored(killed, checkpoints, goes_on_to_the_bit, tell):
+    """The epoch is saved before; its scores, its own checkpoint and ``best`` come when the run goes on."""
+    often = ["--eval_epoch_freq=1", "--save_epoch_freq=2"]
+    assert killed(faults.before_scores, 2, more=often, begins=True) == [6, 3]
+    assert saved_epochs(checkpoints / "demo") == ["best", "latest", "latest_1"]
+    goes_on_to_the_bit(*often)
+    assert saved_epochs(checkpoints / "demo") == ["2", "best", "latest", "latest_1"]
+    assert load_checkpoint(checkpoints / "demo" / "2.pth")["iteration"] == 6
+    log = (checkpoints / "demo" / "loss_log.txt").read_text()
+    scores = {int(i): float(value) for i, value in re.findall(r"eval at iteration (\d+): abs_rel ([\d.]+)", log)}
+    assert list(scores) == [3, 6, 8]
+    best = load_checkpoint(checkpoints / "demo" / "best.pth")
+    assert best["iteration"] == min(scores, key=scores.get)
+    assert best["best"]["abs_rel"] == pytest.approx(min(scores.values()), rel=1e-3)
+    kept = f"`latest` of the end of that epoch; {GOES_ON}, and scores that epoch first"
+    tell("`kill -9` while an epoch is scored", "", kept, 137)
 
 
 def test_killed_while_flow_is_computed(killed, dataroot, checkpoints, goes_on_to_the_bit, tell):

@@ -38,7 +38,7 @@ def test_nan_in_a_batch_ends_the_run_with_its_files(train, begun, goes_on_to_the
         faults.before_step(patch, 7, lambda batch, now: spoil(batch) if now == 7 else None)
         outcome = train("--continue_train", "--print_freq=2", "--save_latest_freq=2")
     words = ["nan or infinite in iteration 7", "its batch was synthetic: ", "train_A/", "video: ", "holds best, latest"]
-    assert_one_error(outcome, "G_FM", *words, "lower --lr", "--skip_nonfinite 10")
+    assert_one_error(outcome, "error: G_GAN and G_FM became nan", *words, "lower --lr", "--skip_nonfinite 10")
     assert load_checkpoint(begun / "latest.pth")["iteration"] == 6
     goes_on_to_the_bit()  # the batch that was spoiled in memory is good on the disk
     tell("nan in the depth of a batch", outcome.errors[0], BEFORE, 2)
@@ -62,14 +62,15 @@ def test_update_that_is_not_finite_is_left_out(train, checkpoints, monkeypatch, 
     assert all(weight.isfinite().all() for net in held["networks"].values() for weight in net.values())
     (line,) = [line for line in log_of(checkpoints / "demo") if "iters: 5," in line]
     assert "G_FM: nan" in line
+    assert "left_out: 1" in line
     tell("nan in one batch, with `--skip_nonfinite 3`", line, "the training, without that update", None)
 
 
 def test_too_many_updates_in_a_row_that_are_not_finite_end_the_run(train, begun, monkeypatch, tell):
-    """Those of the discriminator, which learns from the depth alone; the generator has good video between."""
+    """Those that learn from the depth; the generator has good video between."""
     faults.before_step(monkeypatch, 6, spoil)
     outcome = train("--continue_train", "--skip_nonfinite=3", "--niter=9", last=20)
-    assert_one_error(outcome, "4 updates of D in a row are not finite", "the last one in iteration 12")
+    assert_one_error(outcome, "updates of 4 iterations in a row are not finite", "the last one in iteration 9")
     assert load_checkpoint(begun / "latest.pth")["iteration"] == 5
     tell("nan in every batch, with `--skip_nonfinite 3`", outcome.errors[0], BEFORE, 2)
 

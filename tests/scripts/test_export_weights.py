@@ -64,6 +64,7 @@ def test_exported_file_tests_to_the_bit_as_the_checkpoint_does(run, export, tmp_
     assert alone.relative_to(tmp_path / "b" / "results") == Path("clinic/test_exported")
     assert len(depths) == 3 * 2 + 1  # PNG and float32 of 3 frames, depth.json
     assert metrics.pop("checkpoint") == str(run / "demo" / "latest.pth")
+    assert metrics.pop("weights", "") == ("averaged (--use_ema)" if ema else "")
     assert metrics_alone.pop("checkpoint") == str(file)
     assert metrics == metrics_alone
     assert set(metrics["tables"]["Not aligned"]) == {"ours", "constant", "brightness"}

@@ -79,7 +79,10 @@ def test_checkpoint_and_bare_weights_come_back(tmp_path):
 
 def test_full_disk_keeps_the_checkpoint_of_before_and_leaves_no_rest(tmp_path):
     save_checkpoint(tmp_path, "latest", state(2.0))
-    with file_size_limit(10_000), pytest.raises(UserError, match=r"could not write .*latest\.pth .*is the disk full"):
+    with (
+        file_size_limit(10_000),
+        pytest.raises(UserError, match=r"could not write .*latest_net_G\.pth .*is the disk full"),
+    ):
         save_checkpoint(tmp_path, "latest", state(3.0, size=100_000))
     assert load_checkpoint(tmp_path / "latest.pth")["networks"]["net_G"]["w"][0] == 2.0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.pth", "latest_net_G.pth"]

@@ -286,10 +286,34 @@ def test_too_many_updates_in_a_row_that_are_not_finite_end_the_run_with_good_wei
     engine = make_engine(broken_in(1, 3, 4, 5), skip_nonfinite=2)
     for iteration in range(1, 5):
         engine.step(BATCH, Progress(1, iteration))
-    with pytest.raises(TrainingDiverged, match=r"3 updates of G in a row.*\(good\).*in iteration 5") as error:
+    with pytest.raises(TrainingDiverged, match=r"of 3 iterations in a row.*\(good\).*in iteration 5") as error:
         engine.step(BATCH, Progress(1, 5))
     assert (error.value.iteration, error.value.terms) == (5, ("good",))
     assert weights(engine)[0] == pytest.approx(1 - 0.1)
+
+
+def test_good_updates_of_an_iteration_do_not_make_up_for_one_that_is_not_finite():
+    """Labelled frames that are always nan, and video that is good, with the same optimiser: nothing is learned."""
+
+    def step(method, x, progress):
+        yield Update("G", {"frames": method.net_G.w * float("nan")})
+        yield Update("G", {"video": method.net_G.w * 1.0})
+
+    engine = make_engine(step, skip_nonfinite=2)
+    for iteration in (1, 2):
+        engine.step(BATCH, Progress(1, iteration))
+    with pytest.raises(TrainingDiverged, match=r"of 3 iterations in a row.*\(frames\)"):
+        engine.step(BATCH, Progress(1, 3))
+
+
+def test_updates_that_were_left_out_are_counted_among_the_losses():
+    engine, counts = make_engine(broken_in(2, 3), skip_nonfinite=2), []
+    for iteration in range(1, 5):
+        engine.step(BATCH, Progress(1, iteration))
+        if iteration % 2 == 0:
+            counts.append(engine.losses()["left_out"])
+    assert counts == [1.0, 1.0]
+    assert "left_out" not in make_engine().losses()
 
 
 def test_first_broken_loss_is_named_not_those_that_follow_from_it():

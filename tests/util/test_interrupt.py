@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from util.interrupt import STOP_SIGNALS, StopRequest
+from util.errors import StoppedAfterSaving
+from util.interrupt import STOP_SIGNALS, StopRequest, stopping_loses_nothing
 
 LOADER = """
     import os, signal, sys, time
@@ -33,7 +34,7 @@ LOADER = """
 
 
 def test_terminals_schedulers_and_their_warnings_are_heard():
-    assert set(STOP_SIGNALS) == {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+    assert set(STOP_SIGNALS) == {signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1}
 
 
 @pytest.mark.parametrize("second", STOP_SIGNALS)
@@ -46,6 +47,17 @@ def test_first_signal_is_a_request_and_the_second_an_end(first, second, capsys):
         assert "stopping after this iteration" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt, match="without saving"):
             os.kill(os.getpid(), second)
+
+
+def test_the_end_of_a_terminal_means_nothing_to_a_run_that_was_told_to_ignore_it():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_a_launcher_passes_on_at_once_is_the_same_request(monkeypatch, capsys):
@@ -70,6 +82,21 @@ def test_a_request_counts_where_its_line_cannot_be_written(error, monkeypatch):
         monkeypatch.setattr(sys, "stderr", Closed())
         os.kill(os.getpid(), signal.SIGTERM)
     assert stop.requested
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_work_that_can_begin_again_is_cut_short_by_the_first_signal(number):
+    before = signal.getsignal(number)
+
+    def work():
+        with stopping_loses_nothing("the same command goes on"):
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+            pytest.fail("it went on")
+
+    with pytest.raises(StoppedAfterSaving, match="the same command goes on"):
+        work()
+    assert signal.getsignal(number) == before
 
 
 def test_handlers_of_before_are_back_afterwards():

@@ -64,25 +64,34 @@ def test_values_with_a_graph_are_read_and_the_graph_is_not_kept():
 def test_first_iteration_that_was_not_finite_is_kept(broken):
     made = record((4, {"a": 1.0, "b": 1.0}), (5, {"a": broken, "b": 1.0}), (6, {"a": 1.0, "b": 1.0}))
     made.add({"a": torch.tensor(broken), "b": torch.tensor(broken)}, 7)
-    assert made.first_bad() == {"a": 5, "b": 7}
+    assert made.first_bad() == {"a": (5, 2), "b": (7, 4)}
 
 
 def test_name_in_several_sets_has_the_first_iteration_of_all():
-    made = record((3, {"a": NAN, "b": 1.0}), (2, {"a": INF}), (4, {"a": NAN}))
-    assert made.first_bad() == {"a": 2}
+    made = record((1, {"a": 1.0, "b": 1.0}), (2, {"a": INF}), (3, {"a": NAN, "b": 1.0}), (4, {"a": NAN}))
+    assert made.first_bad() == {"a": (2, 2)}
+
+
+def test_updates_are_counted_from_the_last_clearing_on():
+    made = record((1, {"a": NAN}), (2, {"a": 1.0}))
+    made.clear()
+    made.add({"a": torch.tensor(1.0)}, 3)
+    made.add({"a": torch.tensor(NAN)}, 4)
+    assert made.first_bad() == {"a": (4, 2)}
 
 
 def test_two_infinities_that_cancel_are_noticed():
-    assert record((1, {"a": INF}), (2, {"a": -INF})).first_bad() == {"a": 1}
+    assert record((1, {"a": INF}), (2, {"a": -INF})).first_bad() == {"a": (1, 1)}
 
 
 def test_nothing_found_is_no_error():
     require_finite({}, {"a": 1.0})
 
 
-def test_error_names_the_terms_of_the_first_iteration_alone():
+def test_error_names_the_terms_of_the_first_update_alone():
+    found = {"b": (4, 9), "d": (3, 8), "a": (3, 7), "c": (3, 7)}
     with pytest.raises(TrainingDiverged) as error:
-        require_finite({"b": 4, "a": 3, "c": 3}, {"a": NAN, "b": NAN, "c": INF, "d": 0.123456})
+        require_finite(found, {"a": NAN, "b": NAN, "c": INF, "d": 0.123456})
     assert (error.value.iteration, error.value.terms) == (3, ("a", "c"))
     assert str(error.value) == (
         "a and c became nan or infinite in iteration 3 (means since the last line: a nan, b nan, c inf, d 0.1235)"

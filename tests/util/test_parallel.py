@@ -1,11 +1,13 @@
 """Wrapping networks, holding them fixed, keeping gradients back, and batches in parts."""
 
+from threading import Thread
+
 import pytest
 import torch
 from torch import nn
 
 from util import parallel
-from util.parallel import frozen, gradients_stay, split_batch, unwrap, wrap
+from util.parallel import DataParallel, frozen, gradients_stay, in_this_precision, split_batch, unwrap, wrap
 
 
 class FakeDistributed(nn.Module):
@@ -52,13 +54,47 @@ def learning(network):
 # Wrapping
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_threads_compute_in_the_precision_of_their_caller(enabled):
+    """Replicas of ``DataParallel`` run in threads, which by themselves know nothing of their caller's precision."""
+    x, layer, seen = torch.ones(1, 3), nn.Linear(3, 2), {}
+
+    def note(name, function):
+        seen[name] = function(x).dtype
+
+    with torch.autocast("cpu", dtype=torch.float16, enabled=enabled):
+        as_here = in_this_precision(layer, "cpu")
+    threads = [Thread(target=note, args=pair) for pair in (("as here", as_here), ("on its own", layer))]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert seen == {"as here": torch.float16 if enabled else torch.float32, "on its own": torch.float32}
+
+
+def test_replicas_are_given_the_precision_of_the_caller(network, monkeypatch):
+    given = []
+    monkeypatch.setattr(nn.DataParallel, "parallel_apply", lambda self, replicas, *rest: given.extend(replicas))
+    monkeypatch.setattr(parallel, "in_this_precision", lambda function, device_type: (function, device_type))
+    wrapper = DataParallel(network)
+    wrapper.parallel_apply([network, network], [(), ()], [{}, {}])
+    assert given == [(network, "cuda")] * 2
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_compute_in_the_precision_of_one():
+    wrapper = wrap(nn.Linear(3, 2).cuda(), [0, 1], 1)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        assert wrapper(torch.ones(4, 3, device="cuda")).dtype == torch.bfloat16
+
+
 def test_one_process_on_one_gpu_or_none_needs_no_wrapper(network):
     assert wrap(network, [], 1) is network
     assert wrap(network, [1], 1) is network
 
 
 def test_several_gpus_of_one_process_share_each_batch(network, monkeypatch):
-    monkeypatch.setattr(nn, "DataParallel", lambda module, device_ids: (module, device_ids))
+    monkeypatch.setattr(parallel, "DataParallel", lambda module, device_ids: (module, device_ids))
     assert wrap(network, [2, 0], 1) == (network, [2, 0])
 
 

@@ -1,6 +1,7 @@
 """A run's folder, going on in it, and starting from the weights of another."""
 
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -36,6 +37,8 @@ class Toy(BaseModel):
 
 
 class Streams:
+    batches_per_pass: ClassVar[dict[str, int]] = {"synthetic": 5}
+
     def __init__(self, consumed=0):
         self.consumed = consumed
 
@@ -257,19 +260,32 @@ def test_process_that_does_not_write_takes_part_in_all_else(tmp_path, capsys, mo
     assert (other.iteration, capsys.readouterr().err) == (2, "")
     asked = []
     monkeypatch.setattr(Engine, "check", lambda engine: asked.append("check"))
-    monkeypatch.setattr(Engine, "state_dict", lambda engine: asked.append("state_dict") or {})
+    monkeypatch.setattr(Engine, "state_dict", lambda engine, tensors: asked.append(f"state_dict {tensors}") or {})
     before = (tmp_path / "latest.pth").read_bytes()
     other.save("latest", "best")
-    assert asked == ["check", "state_dict"]
+    assert asked == ["check", "state_dict False"]  # copies nothing that it does not write
     assert (tmp_path / "latest.pth").read_bytes() == before
     assert not (tmp_path / "best.pth").exists()
+
+
+def test_place_in_data_of_another_size_is_not_taken_for_the_same(tmp_path):
+    """Twice the pairs would put a run of epoch 50 back into epoch 25."""
+    run = make_run(tmp_path, consumed=7)
+    run.save("latest")
+    other = make_run(tmp_path)
+    other.streams.batches_per_pass = {"synthetic": 10}
+    before = {name: weight.clone() for name, weight in other.engine.method.state_dict().items()}
+    with pytest.raises(UserError, match=r"5 batches in a pass over synthetic \(now 10\).*--load_pretrain .*latest"):
+        other.resume("latest")
+    assert all(torch.equal(weight, before[name]) for name, weight in other.engine.method.state_dict().items())
+    assert other.streams.consumed == 0
 
 
 def test_state_of_the_engine_comes_back_whole(tmp_path, monkeypatch):
     """Whatever it keeps: nothing of it is known here."""
     run = make_run(tmp_path)
     kept = run.engine.state_dict() | {"more": {"of": [1, torch.ones(2)]}, "random": [{"a": 1}, {"a": 2}]}
-    monkeypatch.setattr(Engine, "state_dict", lambda engine: kept)
+    monkeypatch.setattr(Engine, "state_dict", lambda engine, tensors: kept)
     run.save("latest")
     given = []
     monkeypatch.setattr(Engine, "load_state_dict", lambda engine, state: given.append(state))

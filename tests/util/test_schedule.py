@@ -1,8 +1,10 @@
-"""The learning rate over the epochs."""
+"""The learning rate over the epochs, and what is due when they end."""
+
+from argparse import Namespace
 
 import pytest
 
-from util.schedule import rate_factor
+from util.schedule import EpochEnds, rate_factor
 
 
 def test_published_rate_falls_linearly_from_the_first_of_80_epochs_and_never_exceeds_the_base():
@@ -16,3 +18,22 @@ def test_published_rate_falls_linearly_from_the_first_of_80_epochs_and_never_exc
 def test_rate_is_constant_for_niter_epochs_and_then_falls_to_0_after_the_last():
     assert [rate_factor(epoch, 3, 4) for epoch in range(1, 9)] == [1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
     assert [rate_factor(epoch, 5, 0) for epoch in range(1, 6)] == [1.0] * 5
+
+
+def ends(total):
+    """Epochs of 3 iterations, evaluated every second one, kept every third one."""
+    return EpochEnds(3, total, Namespace(eval_epoch_freq=2, save_epoch_freq=3))
+
+
+def test_iterations_belong_to_epochs_counted_from_1():
+    assert [ends(9).epoch(iteration) for iteration in range(1, 8)] == [1, 1, 1, 2, 2, 2, 3]
+
+
+@pytest.mark.parametrize(("total", "expected"), [(18, [6, 12, 18]), (15, [6, 12, 15]), (14, [6, 12, 14])])
+def test_scores_are_due_at_the_end_of_every_second_epoch_and_of_the_run(total, expected):
+    assert [iteration for iteration in range(total + 1) if ends(total).evaluation(iteration)] == expected
+
+
+@pytest.mark.parametrize(("total", "expected"), [(18, [9, 18]), (17, [9])])
+def test_checkpoints_of_epochs_are_due_after_whole_ones_only(total, expected):
+    assert [iteration for iteration in range(total + 1) if ends(total).checkpoint(iteration)] == expected

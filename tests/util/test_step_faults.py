@@ -114,7 +114,7 @@ def test_spoiled_weights_are_told_without_a_batch(faults):
 
 
 def test_skipping_is_not_proposed_where_it_was_tried(faults):
-    with pytest.raises(TrainingDiverged, match=r"^3 updates of G in a row .*; its batch was .*/13_0") as error:
+    with pytest.raises(TrainingDiverged, match=r"^updates of 3 iterations in a row .*; its batch was .*/13_0") as error:
         run(faults(skip_nonfinite=2), [NAN, NAN, NAN])
     assert str(error.value).endswith("; nothing was saved yet, with a lower --lr or --clip_norm 1")
 

@@ -25,7 +25,7 @@ def weight():
 def update(updater, weight, factor):
     """One whose gradient is ``factor`` for each weight."""
     updater.backward((weight * factor).sum(), first=True)
-    updater.step()
+    return updater.step()
 
 
 # The loss scale
@@ -35,10 +35,9 @@ def update(updater, weight, factor):
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_fp16_leaves_out_what_is_not_finite_and_halves_its_scale(weight, skip_nonfinite, broken):
     updater = make_updater([weight], skip_nonfinite=skip_nonfinite)
-    update(updater, weight, broken)
+    assert update(updater, weight, broken)  # it is looking for its scale, which is no fault
     assert weight.tolist() == [1.0, 2.0]
     assert updater.scaler.get_scale() == FIRST_SCALE / 2
-    assert updater.left_out == 0  # it is looking for its scale
     update(updater, weight, 1.0)
     assert weight.tolist() == pytest.approx([0.9, 1.9])
     assert updater.scaler.get_scale() == FIRST_SCALE / 2
@@ -55,19 +54,14 @@ def test_the_scale_drops_out_of_the_step(weight):
 
 def test_scale_below_1_counts_as_left_out_since_no_smaller_one_helps(weight):
     updater = make_updater([weight], skip_nonfinite=True)
-    counts = []
-    for _ in range(19):
-        update(updater, weight, float("nan"))
-        counts.append(updater.left_out)
-    assert counts == [0] * 16 + [1, 2, 3]  # 2^16 is 1 after 16 halvings
+    made = [update(updater, weight, float("nan")) for _ in range(19)]
+    assert made == [True] * 16 + [False] * 3  # 2^16 is 1 after 16 halvings
     assert weight.tolist() == [1.0, 2.0]
 
 
 def test_hopeless_scale_is_not_counted_unless_that_is_asked_for(weight):
     updater = make_updater([weight])
-    for _ in range(20):
-        update(updater, weight, float("nan"))
-    assert updater.left_out == 0
+    assert all(update(updater, weight, float("nan")) for _ in range(20))
     assert updater.scaler.get_scale() == FIRST_SCALE / 2**20
 
 
@@ -75,13 +69,10 @@ def test_hopeless_scale_is_not_counted_unless_that_is_asked_for(weight):
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
-def test_updates_in_a_row_that_were_left_out_are_counted_and_a_good_one_ends_the_row(weight, clip_norm):
+def test_steps_that_are_not_finite_are_left_out_and_told(weight, clip_norm):
     updater = make_updater([weight], "fp32", clip_norm=clip_norm, skip_nonfinite=True)
-    counts = []
-    for factor in (float("nan"), float("inf"), 0.1, float("nan")):
-        update(updater, weight, factor)
-        counts.append(updater.left_out)
-    assert counts == [1, 2, 0, 1]
+    made = [update(updater, weight, factor) for factor in (float("nan"), float("inf"), 0.1, float("nan"))]
+    assert made == [False, False, True, False]
     assert weight.tolist() == pytest.approx([0.99, 1.99])
 
 
@@ -155,6 +146,21 @@ def test_scale_and_moments_go_on_from_a_checkpoint(weight):
     for one, values in ((updater, weight), (resumed, other)):
         update(one, values, -3.0)
     assert torch.equal(weight, other)
+
+
+def test_rates_and_betas_are_those_of_today_and_not_of_the_checkpoint(weight):
+    """``--continue_train --beta1 0.9`` says that it changed, so it has to count."""
+
+    def make(lr, betas):
+        return make_updater([{"params": [weight], "lr": lr, "betas": betas}], "fp32", optimizer=torch.optim.Adam)
+
+    before, now = make(0.1, (0.5, 0.999)), make(0.2, (0.9, 0.99))
+    update(before, weight, 1.0)
+    now.load_state_dict(copy.deepcopy(before.state_dict()))
+    now.set_rate(0.5)
+    (group,) = now.optimizer.param_groups
+    assert (group["lr"], group["betas"]) == (0.1, (0.9, 0.99))
+    assert now.optimizer.state[weight]["exp_avg"].tolist() == before.optimizer.state[weight]["exp_avg"].tolist()
 
 
 def test_state_of_a_run_without_a_scale_leaves_the_scale_as_it_begins(weight):
