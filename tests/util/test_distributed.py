@@ -209,6 +209,33 @@ def test_nobody_leaves_before_the_main_process_has_written_and_an_error_keeps_no
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [True, waited]
 
 
+TOGETHER = {
+    "gather": lambda processes: processes.gather("value"),
+    "any": lambda processes: processes.any(False),
+    "main_first": lambda processes: processes.main_first().__enter__(),
+}
+
+
+def fail_alone(rank, folder, port, what):
+    """The main process ends with an error; the other one, which waits for it, writes down what it is told."""
+    torch.set_num_threads(1)
+    with suppress(KeyError), join_processes(two_processes(port)[rank], []) as processes:
+        processes.gather(rank)
+        if processes.main:
+            raise KeyError("its own mistake")
+        try:
+            TOGETHER[what](processes)
+        except UserError as error:
+            (folder / "told").write_text(str(error))
+            raise KeyError from error
+
+
+@pytest.mark.parametrize("what", TOGETHER)
+def test_error_of_one_process_is_a_line_in_the_others(tmp_path, what):
+    mp.start_processes(fail_alone, (tmp_path, free_port(), what), nprocs=2, start_method="fork")
+    assert (tmp_path / "told").read_text() == "another process of this training has ended; its message says why"
+
+
 def test_others_that_do_not_come_end_in_one_line_within_the_time_for_meeting(monkeypatch):
     monkeypatch.setattr(distributed, "MEETING_TIMEOUT", timedelta(seconds=1))
     port, began = free_port(), time.monotonic()
