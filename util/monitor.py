@@ -124,7 +124,7 @@ class TrainingMonitor:
         """Curves of scores in tensorboard, as ``<group>/<metric>``, and a line in the log and on the terminal."""
         if self.quiet:
             return
-        self.log.scalars({f"{group}/{metric}": value for metric, value in values.items()}, step)
+        self.log.scalars(group, values, step)
         self._say(f"{group} at iteration {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
 
     def skipped(self, samples: Collection[str]) -> None:
@@ -172,8 +172,8 @@ class TrainingMonitor:
             time_s=elapsed / self._interval,
             data_s=self._data_s / self._interval,
         )
-        speed = {"speed/images_per_s": images_s, "speed/data_share": data_share}
-        self.log.scalars(rates | speed, progress.iteration)
+        self.log.scalars("rate", rates, progress.iteration)
+        self.log.scalars("speed", {"images_per_s": images_s, "data_share": data_share}, progress.iteration)
         self._losses = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
         speed_text = f"{images_s:.1f} images/s, data {data_share:.0%}"
         self.bar.set_postfix_str(f"epoch {progress.epoch}, {speed_text}, {self._losses}")

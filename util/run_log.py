@@ -68,13 +68,13 @@ class RunLog:
         """
         line = loss_line(terms, epoch=epoch, iteration=iteration, time_s=time_s, data_s=data_s)
         self._write_line(line)
-        self.scalars(terms, step)
+        self.scalars("training", terms, step)
         return line
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to the curve of every name."""
+    def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        """Add a point to the curve of every name; TensorBoard shows those of a group together."""
         for name, value in values.items():
-            self._to_tensorboard("add_scalar", name, float(value), step)
+            self._to_tensorboard("add_scalar", f"{group}/{name}", float(value), step)
 
     def images(self, pictures: Mapping[str, Tensor | np.ndarray], step: int) -> None:
         """Add pictures by name.
@@ -88,7 +88,7 @@ class RunLog:
         """
         for name, picture in pictures.items():
             layout = _layout(name, picture)
-            self._to_tensorboard("add_image", name, picture, step, dataformats=layout)
+            self._to_tensorboard("add_image", f"pictures/{name}", picture, step, dataformats=layout)
 
     def text(self, name: str, markdown: str, step: int) -> None:
         """Add a text, which TensorBoard shows as Markdown."""

@@ -44,9 +44,9 @@ def test_losses_and_scalars_become_curves(tmp_path):
     with RunLog(tmp_path, "") as log:
         losses(log, 10, G_GAN=torch.tensor(0.5))
         losses(log, 20, G_GAN=torch.tensor(0.25))
-        log.scalars({"eval/abs_rel": 0.085}, 20)
+        log.scalars("eval", {"abs_rel": 0.085}, 20)
     read = events(tmp_path)
-    assert [(event.step, event.value) for event in read.Scalars("G_GAN")] == [(10, 0.5), (20, 0.25)]
+    assert [(event.step, event.value) for event in read.Scalars("training/G_GAN")] == [(10, 0.5), (20, 0.25)]
     assert read.Scalars("eval/abs_rel")[0].value == pytest.approx(0.085)
 
 
@@ -58,7 +58,7 @@ def test_pictures_of_both_kinds_arrive_as_they_are(tmp_path):
         log.images({"tensor": chw, "array": hwc}, 7)
     read = events(tmp_path)
     for name in ("tensor", "array"):
-        (event,) = read.Images(name)
+        (event,) = read.Images(f"pictures/{name}")
         assert event.step == 7
         picture = cv2.imdecode(np.frombuffer(event.encoded_image_string, dtype=np.uint8), cv2.IMREAD_COLOR)
         np.testing.assert_array_equal(picture[..., ::-1], hwc)
@@ -83,10 +83,10 @@ def test_options_and_texts_are_kept(tmp_path):
 def test_a_resumed_run_hides_what_it_repeats(tmp_path):
     with RunLog(tmp_path, "") as log:
         for step in (1, 2, 3):
-            log.scalars({"loss": step}, step)
+            log.scalars("a", {"loss": step}, step)
     with RunLog(tmp_path, "", first_step=2) as log:
-        log.scalars({"loss": 20.0}, 2)
-    assert [(event.step, event.value) for event in events(tmp_path).Scalars("loss")] == [(1, 1.0), (2, 20.0)]
+        log.scalars("a", {"loss": 20.0}, 2)
+    assert [(event.step, event.value) for event in events(tmp_path).Scalars("a/loss")] == [(1, 1.0), (2, 20.0)]
 
 
 def test_without_tensorboard_it_warns_once_and_goes_on(tmp_path, capsys):
