@@ -9,6 +9,8 @@ from contextlib import nullcontext
 import yaml
 
 from data import create_streams
+from data.check import check_quickly
+from data.formats import open_format
 from data.pairs_dataset import PairsDataset
 from data.phantom.prepare import render_if_missing
 from data.prefetch import Prefetcher
@@ -69,6 +71,8 @@ def prepare(opt: Namespace, processes: Processes) -> tuple[RunState, StreamMixer
     engine = Engine(method, EngineSettings.from_options(opt, processes), processes)
     with processes.main_first():
         render_if_missing(opt)
+        if opt.check and processes.main:
+            look_at_the_data(opt)
         eval_pairs, _ = find_split(opt, "eval"), find_split(opt, "test")  # mistakes there show before the training
         streams = create_streams(opt, processes.rank, processes.size)
     batches = Prefetcher(streams, method.active_streams, engine.to_device, device=engine.device)
@@ -78,6 +82,14 @@ def prepare(opt: Namespace, processes: Processes) -> tuple[RunState, StreamMixer
         if processes.main:
             open_run_folder(folder, to_plain(opt), continue_train=opt.continue_train, overwrite=opt.overwrite)
     return run, streams, eval_pairs
+
+
+def look_at_the_data(opt: Namespace) -> None:
+    """Mistakes in the pairs end here, before flow is computed and anything is learned from them."""
+    if "synthetic" in opt.streams:
+        source = open_format(opt)
+        phases = dict.fromkeys([opt.phase, *(phase for phase in ("eval", "test") if phase in source.phases())])
+        check_quickly(source, phases, skip_bad=opt.on_bad_sample == "skip")
 
 
 def start(opt: Namespace, run: RunState, streams: StreamMixer) -> None:

@@ -19,6 +19,7 @@ from data.clips import find_clips
 from data.clips_dataset import ClipsDataset
 from data.depth_files import write_depth, write_depth_json
 from data.flow_cache import FlowCache
+from data.formats import FolderFormat
 from data.image_files import write_picture
 from data.pairs_dataset import PairsDataset
 from data.streams import Stream
@@ -26,6 +27,7 @@ from data.transforms import Preprocessing
 from models.geometry.flow import create_flow_estimator
 
 WORKERS = (0, 1, 2, 4)
+PHASE = "train"
 MIN_SAMPLES = 16  # of each data set
 NOISE = 4 / 255  # in the frames: without it their files would be smaller, and faster to read, than real ones
 BATCHES = 16  # that are timed in one turn
@@ -106,19 +108,19 @@ def data_sets(size: int, count: int) -> Iterator[dict[str, BaseDataset]]:
         clips = find_clips(root / "video")
         cache.fill(clips, create_flow_estimator("dis"), torch.device("cpu"))
         yield {
-            "pairs": PairsDataset(root / "frames", root / "depths", preprocessing),
+            "pairs": PairsDataset(FolderFormat(root), PHASE, preprocessing),
             "clips": ClipsDataset(clips, preprocessing, cache, CLIP_LENGTH),
         }
 
 
 def write_pairs(root: Path, size: int, count: int) -> None:
-    """``frames`` and ``depths``, of one name each."""
+    """A split in this project's layout."""
     images = make_pictures(count, 3, size, size, seed=0)
     depths_mm = NEAR_MM + (FAR_MM - NEAR_MM) * make_pictures(count, 1, size, size, seed=1)
     for number, (image, depth_mm) in enumerate(zip(images, depths_mm, strict=True)):
-        write_picture(root / "frames" / f"{number:03d}.png", to_rgb8(image, number))
-        write_depth(root / "depths" / f"{number:03d}.png", depth_mm[0].numpy())
-    write_depth_json(root / "depths")
+        write_picture(root / f"{PHASE}_A" / f"{number:03d}.png", to_rgb8(image, number))
+        write_depth(root / f"{PHASE}_B" / f"{number:03d}.png", depth_mm[0].numpy())
+    write_depth_json(root / f"{PHASE}_B")
 
 
 def write_clip(folder: Path, size: int, count: int) -> None:

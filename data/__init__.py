@@ -1,12 +1,14 @@
-"""Datasets, one file a format; transforms; streams that mix them; preparation tools.
+"""Data sets (``data.formats``, one file each); the streams that methods learn from; transforms; preparation tools.
 
-A new format is a file with a class on ``BaseDataset`` and, where a method learns from it, an entry in ``STREAMS``.
+A new layout on disk is a file in ``data/formats``; a new kind of stream is a class on ``BaseDataset`` and an entry in
+``STREAMS``.
 """
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+from data import formats
 from data.base_dataset import BaseDataset
 from data.clips_dataset import ClipsDataset
 from data.pairs_dataset import PairsDataset
@@ -26,6 +28,7 @@ def add_options(parser: ArgumentParser, is_train: bool) -> None:
     """What is read, from where, and how much of it."""
     group = parser.add_argument_group("data")
     group.add_argument("--dataroot", type=Path, default=Path("datasets/phantom"), help="folder of the data set")
+    formats.add_options(group)
     group.add_argument("--batch_size", "--batchSize", type=int, default=8, help="synthetic pairs of a batch")
     group.add_argument("--num_workers", "--nThreads", type=int, default=2, help="processes that load data, a stream")
     group.add_argument("--max_dataset_size", type=int, help="read this many pairs of a split at most")
@@ -37,6 +40,9 @@ def add_options(parser: ArgumentParser, is_train: bool) -> None:
             choices=("raise", "skip"),
             default="raise",
             help="a training sample that cannot be read: end and name its file, or take the next one and list the file",
+        )
+        group.add_argument(
+            "--no_check", dest="check", action="store_false", help="train without the quick look at the data before"
         )
         prepare.add_options(parser)
     for declare in (Preprocessing.add_options, PairsDataset.add_options, ClipsDataset.add_options):

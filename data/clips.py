@@ -1,13 +1,15 @@
 """Clips of video on disk: folders of frames, or files with two frames side by side."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from data.image_files import list_images, read_rgb
 from util.errors import UserError
+from util.intrinsics import Intrinsics
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".wmv")
 FRAMES_SIDE_BY_SIDE = 2
@@ -21,6 +23,8 @@ class Clip:
     name: str
     files: tuple[Path, ...]
     side_by_side: bool = False
+    camera: Intrinsics | None = field(default=None, compare=False)
+    reader: Callable[[Path], np.ndarray] = field(default=read_rgb, compare=False)  # file -> RGB in [0, 1] (H, W, 3)
 
     def __len__(self) -> int:
         return FRAMES_SIDE_BY_SIDE if self.side_by_side else len(self.files)
@@ -33,9 +37,9 @@ class Clip:
     def read(self, start: int, count: int, step: int = 1) -> list[np.ndarray]:
         """Frames ``start``, ``start + step``, ... as RGB in [0, 1] (H, W, 3)."""
         if self.side_by_side:
-            frames = split_side_by_side(self.files[0], read_rgb(self.files[0]))
+            frames = split_side_by_side(self.files[0], self.reader(self.files[0]))
         else:
-            frames = {index: read_rgb(self.files[index]) for index in range(start, start + count * step, step)}
+            frames = {index: self.reader(self.files[index]) for index in range(start, start + count * step, step)}
         picked = [frames[index] for index in range(start, start + count * step, step)]
         sizes = {frame.shape for frame in picked}
         if len(sizes) > 1:

@@ -13,7 +13,7 @@ from data.flow_cache import FlowCache
 from data.transforms import Preprocessing
 from models.geometry.flow import FlowEstimator, create_flow_estimator
 from util.errors import UserError
-from util.intrinsics import Intrinsics, read_intrinsics, scale_intrinsics
+from util.intrinsics import INTRINSICS_JSON, Intrinsics, read_intrinsics, scale_intrinsics
 
 FLOW_METHODS = ("auto", "raft_large", "raft_small", "dis")
 
@@ -89,7 +89,8 @@ class ClipsDataset(BaseDataset):
         if all(self.intrinsics):
             K, of_size = self.intrinsics[which]
             sample["intrinsics"] = torch.from_numpy(scale_intrinsics(K, of_size, frames[0].shape[:2])).float()
-        sample = self.preprocessing.resize(sample) | self.flow_cache.read(self.clips[which], start, self.length - 1)
+        flow = self.flow_cache.read(self.clips[which], start, self.length - 1)
+        sample = self.preprocessing.pad(self.preprocessing.resize(sample) | flow)
         return sample if rng is None else self.preprocessing.augment(sample, rng)
 
 
@@ -114,6 +115,6 @@ def make_flow_estimator(opt: Namespace) -> FlowEstimator:
 
 
 def read_clip_intrinsics(clip: Clip) -> Intrinsics | None:
-    """The ``intrinsics.json`` beside the frames, if there is one."""
-    path = clip.files[0].parent / "intrinsics.json"
-    return read_intrinsics(path) if path.is_file() else None
+    """The clip's own camera, or that of an ``intrinsics.json`` beside the frames, if there is one."""
+    path = clip.files[0].parent / INTRINSICS_JSON
+    return clip.camera or (read_intrinsics(path) if path.is_file() else None)

@@ -77,8 +77,22 @@ def read_depth_mm(path: Path, depth_format: str = "auto") -> np.ndarray:
         return DepthEncoding(1.0).decode(_read_array(path))
     stored = _one_channel(path, read_picture(path))
     encoding = find_encoding(path, depth_format, bits=stored.dtype.itemsize * 8)
-    if encoding.bits is not None and encoding.bits != stored.dtype.itemsize * 8:
-        raise UserError(f"{path} has {stored.dtype.itemsize * 8} bits, but {depth_format} files have {encoding.bits}")
+    return _decode(path, stored, encoding, depth_format)
+
+
+def decode_picture(path: Path, encoding: DepthEncoding, of: str) -> np.ndarray:
+    """One depth map of a known encoding [mm], float32 (H, W), 0 where invalid; ``of`` names the set for messages.
+
+    Raises:
+        UserError: unreadable, coloured, or of the wrong width.
+    """
+    return _decode(path, _one_channel(path, read_picture(path)), encoding, of)
+
+
+def _decode(path: Path, stored: np.ndarray, encoding: DepthEncoding, of: str) -> np.ndarray:
+    bits = stored.dtype.itemsize * 8
+    if encoding.bits not in (None, bits):
+        raise UserError(f"{path} has {bits} bits, but {of} files have {encoding.bits}")
     return encoding.decode(stored)
 
 

@@ -1,4 +1,4 @@
-"""Geometry of samples: resize, crop and flip everything that lies on the pixel grid together.
+"""Geometry of samples: resize, pad, crop and flip everything that lies on the pixel grid together.
 
 A sample's keys say what they are: ``image`` (3, H, W) and ``frames`` (T, 3, H, W) are pictures in [-1, 1]; ``depth_mm``
 and ``valid`` (1, H, W); ``flow_fwd`` and ``flow_bwd`` (T-1, 2, H, W) in pixels (x, y) with the masks ``mask_fwd`` and
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from data.base_dataset import Sample
 from models.geometry.flow import inside_image
@@ -21,7 +21,8 @@ from util.intrinsics import scale_intrinsics
 PICTURES = ("image", "frames")
 FLOWS = {"flow_fwd": "mask_fwd", "flow_bwd": "mask_bwd"}
 ON_THE_GRID = (*PICTURES, "depth_mm", "valid", *FLOWS, *FLOWS.values())
-RESIZE_MODES = ("resize", "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
+RESIZE_MODES = ("resize", "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "fit", "none")
+BLACK = -1.0  # of pictures
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Preprocessing:
     """What is done to a frame before a network sees it, in training and, but for the augmentation, in testing.
 
     ``mode`` is pix2pixHD's: ``resize`` to a square of ``load_size``, ``scale_width`` keeps the aspect, ``crop`` cuts a
-    square of ``fine_size`` out (at random in training, not at all in testing), ``none`` leaves the size alone.
+    square of ``fine_size`` out (at random in training, not at all in testing), ``none`` leaves the size alone. ``fit``
+    is ours: the frame keeps its aspect and is set into a black square of ``load_size``.
     """
 
     mode: str = "resize"
@@ -58,6 +60,9 @@ class Preprocessing:
             return self.load_size, self.load_size
         if self.mode.startswith("scale_width"):
             return max(1, round(height * self.load_size / width)), self.load_size
+        if self.mode == "fit":
+            scale = self.load_size / max(height, width)
+            return max(1, round(height * scale)), max(1, round(width * scale))
         return height, width
 
     def resize(self, sample: Sample) -> Sample:
@@ -65,6 +70,10 @@ class Preprocessing:
         name = next(key for key in ON_THE_GRID if key in sample)
         size = self.size_of(*sample[name].shape[-2:])
         return resize_sample(sample, size)
+
+    def pad(self, sample: Sample) -> Sample:
+        """The resized sample in its black square, where ``mode`` has one."""
+        return pad_sample(sample, (self.load_size, self.load_size)) if self.mode == "fit" else sample
 
     def augment(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """A random crop (modes with ``crop``) and a random flip, the same for all that is in the sample."""
@@ -113,6 +122,33 @@ def resize_depth(depth_mm: Tensor, valid: Tensor, size: tuple[int, int]) -> tupl
     return torch.where(valid, total / weight.clamp(min=0.5), 0.0), valid
 
 
+def pad_sample(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Set all that lies on the grid into the middle of ``size`` (H, W), with black or what is invalid around it."""
+    height, width = next(sample[name].shape[-2:] for name in ON_THE_GRID if name in sample)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    pads = (left, size[1] - width - left, top, size[0] - height - top)
+    out = dict(sample)
+    for name in ON_THE_GRID:
+        if name in sample:
+            out[name] = pad(sample[name], pads, value=BLACK if name in PICTURES else 0)
+    if "intrinsics" in sample:
+        out["intrinsics"] = move_centre(sample["intrinsics"], left, top)
+    return out
+
+
+def crop_middle(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """What ``pad_sample`` set into the middle, (..., H, W) of ``size``."""
+    top, left = (x.shape[-2] - size[0]) // 2, (x.shape[-1] - size[1]) // 2
+    return x[..., top : top + size[0], left : left + size[1]]
+
+
+def move_centre(K: Tensor, x: int, y: int) -> Tensor:
+    """K (3, 3) of a picture whose content moved by (x, y) pixels."""
+    moved = K.clone()
+    moved[:2, 2] += torch.tensor([x, y], dtype=K.dtype)
+    return moved
+
+
 def random_crop(sample: Sample, size: int, rng: np.random.Generator) -> Sample:
     """Cut the same random square of ``size`` pixels out of all that lies on the grid.
 
@@ -130,8 +166,7 @@ def random_crop(sample: Sample, size: int, rng: np.random.Generator) -> Sample:
         if flow in sample:
             out[mask] = out[mask] & inside_image(out[flow])
     if "intrinsics" in sample:
-        out["intrinsics"] = sample["intrinsics"].clone()
-        out["intrinsics"][:2, 2] -= torch.tensor([left, top], dtype=out["intrinsics"].dtype)
+        out["intrinsics"] = move_centre(sample["intrinsics"], -left, -top)
     return out
 
 

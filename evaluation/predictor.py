@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from data.base_dataset import to_image_tensor
-from data.transforms import Preprocessing, resize_picture
+from data.transforms import Preprocessing, crop_middle
 from models.base_model import BaseModel
 from util.errors import UserError
 from util.precision import Precision
@@ -49,12 +49,12 @@ class Predictor:
         return [self._restore(depth, frame.shape[:2]) for depth, frame in zip(depths, frames, strict=True)]
 
     def _prepare(self, frame: np.ndarray) -> Tensor:
-        picture = to_image_tensor(frame)
-        return resize_picture(picture, self.preprocessing.size_of(*frame.shape[:2]))
+        sample = self.preprocessing.resize({"image": to_image_tensor(frame)})
+        return self.preprocessing.pad(sample)["image"]
 
-    @staticmethod
-    def _restore(depth: Tensor, size: tuple[int, int]) -> np.ndarray:
+    def _restore(self, depth: Tensor, size: tuple[int, int]) -> np.ndarray:
         """(1, h, w) on the device to (H, W)."""
+        depth = crop_middle(depth, self.preprocessing.size_of(*size))
         if depth.shape[-2:] != size:
             depth = interpolate(depth[None], size, mode="bilinear", align_corners=False)[0]
         return depth[0].cpu().numpy()

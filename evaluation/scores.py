@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from data.bad_samples import read_or_next
+from data.formats import open_format
 from data.pairs_dataset import PairsDataset
 from evaluation.predictor import Predictor
 from util.errors import UserError
@@ -113,7 +114,7 @@ class ScoreBoard:
 
 def find_split(opt: Namespace, phase: str) -> PairsDataset | None:
     """The pairs of a split, None where the data set has no such split."""
-    return PairsDataset.from_options(opt, phase) if (opt.dataroot / f"{phase}_A").is_dir() else None
+    return PairsDataset.from_options(opt, phase) if phase in open_format(opt).phases() else None
 
 
 def score_pairs(
@@ -154,7 +155,7 @@ def score_pairs(
     for index in range(len(dataset)):
         board.enter(*shares[index % world][index // world])
     if not board.names:
-        raise UserError(f"no depth map of {dataset.pairs[0][1].parent} has a valid pixel, so nothing can be scored")
+        raise UserError(f"no depth map of {dataset.items[0].depth.parent} has a valid pixel, so nothing can be scored")
     return board
 
 

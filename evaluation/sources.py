@@ -59,13 +59,13 @@ def open_source(opt: Namespace) -> Source:
 def split_source(opt: Namespace) -> Source:
     """A split of pairs, ``<phase>_A`` and ``<phase>_B``."""
     dataset = PairsDataset.from_options(opt, opt.phase)
+    relative = dataset.source.relative(dataset.items[0])
 
     def frames() -> Iterator[Frame]:
         for index in range(len(dataset)):
             name, rgb, gt_mm = dataset.raw(index)
             yield Frame(name, rgb, gt_mm, clip=opt.phase if opt.temporal else None)
 
-    relative = find_encoding(dataset.pairs[0][1], opt.depth_format, bits=8).relative
     return Source(opt.phase, frames, len(dataset), opt.dataroot, relative)
 
 

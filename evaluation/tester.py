@@ -17,11 +17,10 @@ from evaluation.sources import Source
 from evaluation.temporal import TemporalBoard
 from util.checkpoint import versions
 from util.errors import UserError
-from util.intrinsics import Intrinsics, intrinsics_from_fov, read_intrinsics, scale_intrinsics
+from util.intrinsics import INTRINSICS_JSON, Intrinsics, intrinsics_from_fov, read_intrinsics, scale_intrinsics
 from util.metrics import align_depth, simcol3d_metrics
 from util.progress import progress_bar
 
-INTRINSICS_JSON = "intrinsics.json"
 # A truth of unknown scale and offset can be compared in no other way, and has no mm.
 RELATIVE_ALIGNMENTS = ("scale_shift",)
 RELATIVE_METRICS = ("abs_rel", "rmse_log", "log10", "delta1", "delta2", "delta3")

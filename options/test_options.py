@@ -15,7 +15,10 @@ from util.exported_weights import SUFFIX
 from util.metrics import ALIGNMENTS
 from util.trained_weights import read_trained
 
-INHERITED = ("precision", "dataroot", "depth_format", "display_max_mm", "seed", "frame_step", "flow", "flow_weights")
+INHERITED = (
+    *("precision", "dataroot", "dataset", "depth_format", "undistort", "mask_instruments"),
+    *("display_max_mm", "seed", "frame_step", "flow", "flow_weights"),
+)
 
 
 class TestOptions:

@@ -13,7 +13,12 @@ import numpy as np
 
 from util.errors import UserError
 
+INTRINSICS_JSON = "intrinsics.json"
 PINHOLE_FIELDS = ("width", "height", "fx", "fy", "cx", "cy")
+
+
+class NoPinhole(UserError):
+    """A file describes a camera that bends lines, so there is no K for its pictures."""
 
 
 class Intrinsics(NamedTuple):
@@ -120,7 +125,7 @@ def _require_pinhole(fields: dict, path: Path) -> None:
         fault = "describes a camera with lens distortion"
     else:
         return
-    raise UserError(
+    raise NoPinhole(
         f"{path} {fault}, but depth is turned into points through a pinhole: undistort the frames first "
         f"(cv2.fisheye.undistortImage, cv2.undistort) and give the pinhole that they then have, "
         f"or an approximate field of view with --fov"

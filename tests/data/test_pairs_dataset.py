@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.formats import FolderFormat
 from data.pairs_dataset import PairsDataset
 from data.transforms import Preprocessing
 from util.errors import UserError
@@ -12,7 +13,8 @@ AS_IT_IS = Preprocessing("none", flip=False)
 
 
 def open_split(root, phase="train", preprocessing=AS_IT_IS, **settings):
-    return PairsDataset(root / f"{phase}_A", root / f"{phase}_B", preprocessing, **settings)
+    depth_format = settings.pop("depth_format", "auto")
+    return PairsDataset(FolderFormat(root, depth_format), phase, preprocessing, **settings)
 
 
 def test_a_sample_is_what_the_files_say(tmp_path, save):
@@ -51,7 +53,7 @@ def test_the_files_of_a_sample_are_the_frame_and_its_depth(tiny_set):
 
 def test_max_size_takes_the_first_pairs(tiny_set):
     assert len(open_split(tiny_set)) == 6
-    assert [frame.name for frame, _ in open_split(tiny_set, max_size=2).pairs] == ["0000.png", "0001.png"]
+    assert [item.image.name for item in open_split(tiny_set, max_size=2).items] == ["0000.png", "0001.png"]
 
 
 def test_orphans_on_either_side_are_an_error_that_names_them(tiny_set):
@@ -71,7 +73,7 @@ def test_a_missing_folder_is_an_error_that_names_it(tiny_set, folder):
 def test_empty_folders_are_an_error(tmp_path):
     (tmp_path / "train_A").mkdir()
     (tmp_path / "train_B").mkdir()
-    with pytest.raises(FileNotFoundError, match="no pictures in .*train_A"):
+    with pytest.raises(FileNotFoundError, match="no frames of the split train in .*; is --dataroot right"):
         open_split(tmp_path)
 
 
@@ -83,7 +85,7 @@ def test_a_depth_map_of_another_size_is_an_error_that_names_both(tiny_set, save)
 
 def test_simcol3d_samples_open_as_they_are(shared_data):
     folder = shared_data / "simcol3d"
-    dataset = PairsDataset(folder, folder, Preprocessing("resize", load_size=64))
+    dataset = PairsDataset(FolderFormat(folder), ".", Preprocessing("resize", load_size=64))
     assert len(dataset) == 6
     sample = dataset[0]
     assert sample["valid"].all()

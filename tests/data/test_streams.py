@@ -13,6 +13,7 @@ import torch
 
 import data
 from data.batch_order import EndlessBatches
+from data.formats import FolderFormat
 from data.streams import Stream, StreamMixer, build_mixer
 from data.transforms import Preprocessing
 from tests.data.noisy_dataset import NoisyDataset, indices, take
@@ -91,7 +92,7 @@ def test_keys_of_a_later_start_are_those_of_the_whole():
 
 
 def test_augmentation_of_real_samples_is_bit_equal_after_a_resume(tiny_set):
-    dataset = data.PairsDataset(tiny_set / "train_A", tiny_set / "train_B", Preprocessing("crop", fine_size=13))
+    dataset = data.PairsDataset(FolderFormat(tiny_set), "train", Preprocessing("crop", fine_size=13))
     undisturbed = take(Stream("pairs", dataset, 2, seed=1), 6)
     resumed = Stream("pairs", dataset, 2, seed=1, num_workers=1)
     resumed.seek(4)
@@ -154,7 +155,7 @@ def test_the_shares_of_all_processes_are_the_batch_of_one(world, num_workers):
 
 
 def test_the_shares_of_augmented_pictures_are_those_of_one_process(tiny_set):
-    dataset = data.PairsDataset(tiny_set / "train_A", tiny_set / "train_B", Preprocessing("crop", fine_size=13))
+    dataset = data.PairsDataset(FolderFormat(tiny_set), "train", Preprocessing("crop", fine_size=13))
     ranks = [Stream("pairs", dataset, 4, seed=1, rank=rank, world=2) for rank in range(2)]
     for whole in take(Stream("pairs", dataset, 4, seed=1), 3):
         torch.testing.assert_close(of_all_ranks([source.next() for source in ranks]), whole, rtol=0, atol=0)

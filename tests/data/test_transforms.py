@@ -223,6 +223,7 @@ def test_the_own_size_changes_nothing():
         ("scale_width", (50, 64)),
         ("scale_width_and_crop", (50, 64)),
         ("crop", (100, 128)),
+        ("fit", (50, 64)),
         ("none", (100, 128)),
     ],
 )
@@ -236,6 +237,9 @@ def test_every_mode_is_tested_above_and_crops_where_its_name_says():
         sample = preprocessing.resize({"image": torch.rand(3, 30, 60)})
         assert sample["image"].shape[-2:] == preprocessing.size_of(30, 60)
         size = (16, 16) if "crop" in mode else preprocessing.size_of(30, 60)
+        if mode == "fit":
+            size = (40, 40)
+        sample = preprocessing.pad(sample)
         assert preprocessing.augment(sample, np.random.default_rng(0))["image"].shape[-2:] == size
 
 

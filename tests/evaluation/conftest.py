@@ -40,6 +40,7 @@ def make_options(tmp_path):
         defaults = {
             "name": "demo",
             "dataroot": tmp_path / "data",
+            "dataset": "folder",
             "phase": "test",
             "input": None,
             "truth": None,

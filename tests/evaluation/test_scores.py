@@ -5,6 +5,7 @@ from threading import Barrier, Thread
 import numpy as np
 import pytest
 
+from data.formats import FolderFormat
 from data.pairs_dataset import PairsDataset
 from data.transforms import Preprocessing
 from evaluation.scores import References, ScoreBoard, batches, find_split, score_pairs
@@ -17,7 +18,7 @@ def write_grey_pairs(root, grey, depth):
     for number, (of_frame, of_depth) in enumerate(zip(grey, depth, strict=True)):
         write_png(root / "test_A" / f"{number}.png", np.full((5, 7, 3), of_frame, np.uint8))
         write_png(root / "test_B" / f"{number}.png", np.full((5, 7), of_depth, np.uint8))
-    return PairsDataset(root / "test_A", root / "test_B", Preprocessing("none"))
+    return PairsDataset(FolderFormat(root), "test", Preprocessing("none"))
 
 
 def test_each_image_counts_alike_whatever_its_number_of_valid_pixels():

@@ -1,0 +1,61 @@
+"""Clips of video: readable frames of one size, enough of them, and something that moves."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data.check.findings import WARNING, Finding, Summary
+from data.check.frames import misfits_of
+from data.clips import Clip, find_clips
+from data.clips_dataset import read_clip_intrinsics
+from util.errors import UserError
+
+MIN_LENGTH = 2
+THUMBNAIL = 64  # px
+STILL = 0.004  # mean difference of brightness between neighbours, below which nothing moved: one grey level of 255
+MAX_STILL_SHARE = 0.8  # of the neighbours of a clip
+
+
+def faults_of_root(root: Path) -> Iterator[Finding]:
+    """What keeps a folder of clips from being read at all."""
+    try:
+        find_clips(root)
+    except (UserError, OSError) as error:
+        yield Finding("clips", "", str(error))
+
+
+def check_clip(clip: Clip, summary: Summary) -> Iterator[Finding]:
+    """One clip, its sizes into ``summary``."""
+    sizes, small = set(), []
+    for index in range(1 if clip.side_by_side else len(clip)):
+        try:
+            frame = clip.read(index, 1)[0]
+        except (UserError, OSError) as error:
+            yield Finding("unreadable", "", str(error))
+            continue
+        sizes.add(frame.shape[:2])
+        summary.add_size(frame.shape[:2])
+        small.append(cv2.resize(frame.mean(axis=2), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
+    place = f"clip {clip.place}"
+    if len(sizes) > 1:
+        listed = ", ".join(f"{h}x{w}" for h, w in sorted(sizes))
+        yield Finding("sizes", f"the frames of {place}", f"differ in size: {listed}", "cut it into several clips")
+    if len(clip) < MIN_LENGTH:
+        yield Finding("short clip", place, f"has {len(clip)} frame, at least {MIN_LENGTH} are needed", "remove it")
+    if still_share(small) > MAX_STILL_SHARE:
+        yield Finding("still clip", place, "shows no motion", "remove it, or take a larger --frame_step", WARNING)
+    try:
+        camera = read_clip_intrinsics(clip)
+    except (UserError, OSError) as error:
+        yield Finding("camera", "", str(error))
+        return
+    if camera is not None and len(sizes) == 1:
+        yield from misfits_of(camera, place, *sizes)
+
+
+def still_share(frames: Sequence[np.ndarray]) -> float:
+    """Share of neighbours of equal size that hardly differ; 0 for fewer than two frames."""
+    changes = [float(np.abs(b - a).mean()) for a, b in zip(frames, frames[1:], strict=False)]
+    return float(np.mean([change < STILL for change in changes])) if changes else 0.0

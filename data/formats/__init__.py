@@ -1,0 +1,55 @@
+"""Data sets on disk, one file a format: ``--dataset NAME`` chooses one."""
+
+from argparse import ArgumentParser, Namespace
+
+from data.formats.base import DataFormat, Found, Item, SequenceFormat
+from data.formats.c3vd import C3vdFormat
+from data.formats.endosynth import EndosynthFormat
+from data.formats.folder import FolderFormat
+from data.formats.hamlyn import HamlynFormat
+from data.formats.manifest import ManifestFormat
+from data.formats.scared import ScaredFormat
+from data.formats.simcol3d import Simcol3dFormat
+from data.formats.ucl import UclFormat
+
+__all__ = [
+    "FORMATS",
+    "C3vdFormat",
+    "DataFormat",
+    "EndosynthFormat",
+    "FolderFormat",
+    "Found",
+    "HamlynFormat",
+    "Item",
+    "ManifestFormat",
+    "ScaredFormat",
+    "SequenceFormat",
+    "Simcol3dFormat",
+    "UclFormat",
+    "add_options",
+    "open_format",
+]
+
+FORMATS: dict[str, type[DataFormat]] = {
+    "folder": FolderFormat,
+    "phantom": FolderFormat,
+    "ucl": UclFormat,
+    "simcol3d": Simcol3dFormat,
+    "c3vd": C3vdFormat,
+    "endosynth": EndosynthFormat,
+    "scared": ScaredFormat,
+    "hamlyn": HamlynFormat,
+    "manifest": ManifestFormat,
+}
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """``--dataset``, and what single formats have."""
+    parser.add_argument("--dataset", choices=tuple(FORMATS), default="folder", help="layout and encoding of --dataroot")
+    for kind in dict.fromkeys(FORMATS.values()):
+        kind.add_options(parser)
+
+
+def open_format(opt: Namespace) -> DataFormat:
+    """The data set that ``--dataroot`` and ``--dataset`` name."""
+    return FORMATS[opt.dataset].from_options(opt)
