@@ -403,3 +403,24 @@ def test_weights_of_another_architecture_say_what_differs_and_which_option_fits(
     network = ["--ngf=4", "--n_downsample_global=2", "--n_blocks_global=2", "--dataroot", dataroot]
     outcome = run_test(trained[1], "--checkpoint", bare, *network)
     assert_one_error(outcome, "latest_net_G.pth", "missing from the file", "--n_blocks_global 1, here it is 2")
+
+
+def test_set_in_its_published_layout_is_trained_scored_and_tested(dataroot, tmp_path):
+    """Three camera paths of UCL: one to learn from, one to score on meanwhile, one for testing."""
+    for path, first in ((1, 0), (2, 10), (3, 20)):
+        for number in range(3):
+            rgb, stored = scene(first + number)
+            name = f"T1_L1_{path}_resized_{{}}_{number:04d}.png"
+            write_png(tmp_path / "ucl" / name.format("FrameBuffer"), rgb)
+            write_png(tmp_path / "ucl" / name.format("Depth"), stored)
+    video = f"--video_root={dataroot / 'video_train'}"
+    outcome = train(tmp_path / "ucl", tmp_path / "checkpoints", "--dataset=ucl", video, "--max_steps=3")
+    assert outcome.code == 0, outcome.err
+    assert "eval at iteration 3" in outcome.err
+    tested = run_test(tmp_path / "checkpoints")
+    assert tested.code == 0, tested.err
+    assert "3 frames, 3 with a truth to score" in tested.out
+    (metrics,) = (tmp_path / "results").rglob("metrics.json")
+    assert [row["name"] for row in json.loads(metrics.read_text())["per_image"]] == [
+        f"T1_L1_3_resized_FrameBuffer_{number:04d}" for number in range(3)
+    ]
