@@ -1,5 +1,6 @@
 """Clips of video on disk: folders of frames, or files with two frames side by side."""
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ class Clip:
     def place(self) -> Path:
         """The folder of the frames, or the side-by-side file."""
         return self.files[0] if self.side_by_side else self.files[0].parent
+
+    def stats(self) -> list[tuple[Path, os.stat_result]]:
+        """Each frame's path, and what the system says of the file that it is in (``data.formats.packed``)."""
+        return [(path, (path if path.is_file() else path.parent).stat()) for path in self.files]
 
     def read(self, start: int, count: int, step: int = 1) -> list[np.ndarray]:
         """Frames ``start``, ``start + step``, ... as RGB in [0, 1] (H, W, 3)."""

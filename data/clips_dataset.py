@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from data.base_dataset import BaseDataset, Sample, to_image_tensor
-from data.clips import Clip, find_clips
+from data.clips import Clip
 from data.flow_cache import FlowCache
+from data.formats import open_clips
 from data.transforms import Preprocessing
 from models.geometry.flow import FlowEstimator, create_flow_estimator
 from util.errors import UserError
@@ -51,7 +52,7 @@ class ClipsDataset(BaseDataset):
         cache = FlowCache(
             (opt.flow_cache or root.parent / "flow_cache") / root.name / kind, preprocessing, opt.frame_step
         )
-        clips = find_clips(root)
+        clips = open_clips(root)
         device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
         cache.fill(clips, estimator, device)
         return cls(clips, preprocessing, cache, opt.clip_length, opt.frame_step)

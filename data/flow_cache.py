@@ -9,13 +9,13 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data.array_files import array_writer
 from data.base_dataset import to_image_tensor
 from data.clips import Clip
 from data.transforms import Preprocessing, resize_picture
@@ -85,7 +85,7 @@ class FlowCache:
 
     def _source(self, clip: Clip, fingerprint: str) -> dict[str, object]:
         """What the flow of a clip is made from; names and sizes stand for the frames' content."""
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in clip.files]
+        stats = [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in clip.stats()]
         frames = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
         work = [self.preprocessing.mode, self.preprocessing.load_size, self.step]
         return {"format": FORMAT, "estimator": fingerprint, "frames": frames, "work": work}
@@ -123,23 +123,6 @@ class FlowCache:
                     f"{clip.files[index].name} {picture.shape[-2]}x{picture.shape[-1]}"
                 )
             yield (resize_picture(picture, self.preprocessing.size_of(*first[:2])) + 1) / 2
-
-
-@contextmanager
-def array_writer(path: Path, dtype: type, shape: tuple[int, ...]) -> Iterator[Callable[[np.ndarray], object]]:
-    """Write an array of ``shape`` row by row: gives the function that adds a row.
-
-    Not through a memory map: when the disk is full, writing to that is no error but the end of the process (SIGBUS).
-    """
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    with path.open("wb") as file:
-
-        def add(row: np.ndarray) -> None:
-            assert (row.dtype, row.shape) == (dtype, shape[1:])
-            file.write(row.tobytes())
-
-        np.lib.format.write_array_header_1_0(file, header)
-        yield add
 
 
 def pairs_of(frames: Iterator[Tensor], step: int) -> Iterator[tuple[Tensor, Tensor]]:

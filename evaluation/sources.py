@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from data.clip_truth import ClipTruth
-from data.clips import VIDEO_SUFFIXES, Clip, find_clips
+from data.clips import VIDEO_SUFFIXES, Clip
 from data.depth_files import find_encoding, read_depth_mm
+from data.formats import open_clips
 from data.image_files import IMAGE_SUFFIXES, natural_key, read_rgb
 from data.pairing import find_pairs
 from data.pairs_dataset import PairsDataset
@@ -71,7 +72,7 @@ def split_source(opt: Namespace) -> Source:
 
 def clips_source(dataroot: Path, split: str) -> Source:
     """The clips of a split, with the truth for judging where the set has it."""
-    clips = find_clips(dataroot / split)
+    clips = open_clips(dataroot / split)
 
     def frames() -> Iterator[Frame]:
         for clip in clips:

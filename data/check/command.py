@@ -1,13 +1,10 @@
 """``python -m data.check DIR``: looks through all of a data set, prints the report and writes it beside a page."""
 
 import json
-import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from data import formats
 from data.check.alignment import misaligned
@@ -15,18 +12,13 @@ from data.check.findings import Finding, Report, Summary
 from data.check.frames import FrameFacts, faults_of_a_frame, faults_of_a_split, measure, summarise
 from data.check.leaks import duplicates_across, shared_sequences
 from data.check.page import write_check_page
-from data.check.video import check_clip, faults_of_root
-from data.clips import list_clips
+from data.check.video import check_clip, clips_in
 from data.formats import DataFormat, open_format
 from util.errors import UserError
 from util.files import write_text
-from util.progress import progress_bar
+from util.threads import in_parallel
 
 FAULTY_CODE = 1
-AHEAD = 64  # frames that are being read at once
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -107,22 +99,13 @@ def orphans(found: formats.Found) -> Iterator[Finding]:
 def check_video(root: Path, report: Report) -> None:
     """One folder of clips."""
     summary = Summary(root.name, unit="frames")
-    report.findings += faults_of_root(root)
-    clips = list_clips(root)
+    clips, findings = clips_in(root)
+    report.findings += findings
     summary.count, summary.sequences = sum(map(len, clips)), len(clips)
-    for findings in in_parallel(lambda clip: list(check_clip(clip, summary)), clips, f"checking {root.name}", "clips"):
-        report.findings += findings
+    for of_clip in in_parallel(lambda clip: list(check_clip(clip, summary)), clips, f"checking {root.name}", "clips"):
+        report.findings += of_clip
     report.summaries.append(summary)
 
 
 def video_folders(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("video_*") if path.is_dir()) if root.is_dir() else []
-
-
-def in_parallel(function: Callable[[T], R], inputs: Sequence[T], what: str, unit: str) -> Iterable[R]:
-    """Results in order; OpenCV and NumPy let threads run side by side. No more is held than some frames."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar(len(inputs), what, unit) as bar:
-        for start in range(0, len(inputs), AHEAD):
-            for result in pool.map(function, inputs[start : start + AHEAD]):
-                bar.update(1)
-                yield result

@@ -8,8 +8,9 @@ import numpy as np
 
 from data.check.findings import WARNING, Finding, Summary
 from data.check.frames import misfits_of
-from data.clips import Clip, find_clips
+from data.clips import Clip, list_clips
 from data.clips_dataset import read_clip_intrinsics
+from data.formats import open_clips
 from util.errors import UserError
 
 MIN_LENGTH = 2
@@ -18,12 +19,12 @@ STILL = 0.004  # mean difference of brightness between neighbours, below which n
 MAX_STILL_SHARE = 0.8  # of the neighbours of a clip
 
 
-def faults_of_root(root: Path) -> Iterator[Finding]:
-    """What keeps a folder of clips from being read at all."""
+def clips_in(root: Path) -> tuple[list[Clip], list[Finding]]:
+    """The clips of a folder, and what keeps it from being read as it is."""
     try:
-        find_clips(root)
+        return open_clips(root), []
     except (UserError, OSError) as error:
-        yield Finding("clips", "", str(error))
+        return list_clips(root), [Finding("clips", "", str(error))]
 
 
 def check_clip(clip: Clip, summary: Summary) -> Iterator[Finding]:
