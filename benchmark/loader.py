@@ -19,8 +19,9 @@ from data.clips import find_clips
 from data.clips_dataset import ClipsDataset
 from data.depth_files import write_depth, write_depth_json
 from data.flow_cache import FlowCache
-from data.formats import FolderFormat
+from data.formats import FolderFormat, PackedFormat
 from data.image_files import write_picture
+from data.pack import pack
 from data.pairs_dataset import PairsDataset
 from data.streams import Stream
 from data.transforms import Preprocessing
@@ -32,7 +33,7 @@ MIN_SAMPLES = 16  # of each data set
 NOISE = 4 / 255  # in the frames: without it their files would be smaller, and faster to read, than real ones
 BATCHES = 16  # that are timed in one turn
 READ_AHEAD = 2  # batches that each of PyTorch's loader processes has ready
-STREAMS = ("pairs", "clips")
+STREAMS = ("pairs", "packed pairs", "clips")
 
 
 @dataclass
@@ -66,7 +67,7 @@ def turn_units(size: int, batch: int) -> int:
 
 
 def measure_loader(size: int, batch: int, repeats: int, advance: Callable[[int], object]) -> list[LoaderTimes]:
-    """Times of both streams on a small data set of 8-bit RGB and 16-bit depth files, which are in the system's cache.
+    """Times of the streams on a small data set of 8-bit RGB and 16-bit depth files, which are in the system's cache.
 
     Args:
         size: of the files, and of the samples [px].
@@ -107,8 +108,11 @@ def data_sets(size: int, count: int) -> Iterator[dict[str, BaseDataset]]:
         cache = FlowCache(root / "flow_cache", preprocessing)
         clips = find_clips(root / "video")
         cache.fill(clips, create_flow_estimator("dis"), torch.device("cpu"))
+        files = FolderFormat(root)
+        pack(files, preprocessing, root / "packed", "folder")
         yield {
-            "pairs": PairsDataset(FolderFormat(root), PHASE, preprocessing),
+            "pairs": PairsDataset(files, PHASE, preprocessing),
+            "packed pairs": PairsDataset(PackedFormat(root / "packed"), PHASE, preprocessing),
             "clips": ClipsDataset(clips, preprocessing, cache, CLIP_LENGTH),
         }
 

@@ -10,12 +10,13 @@ import torch
 from data.base_dataset import BaseDataset, Sample, to_image_tensor
 from data.clips import Clip
 from data.flow_cache import FlowCache
-from data.formats import open_clips
+from data.formats import FORMATS, open_clips, open_sequences
 from data.transforms import Preprocessing
 from models.geometry.flow import FlowEstimator, create_flow_estimator
 from util.errors import UserError
 from util.intrinsics import INTRINSICS_JSON, Intrinsics, read_intrinsics, scale_intrinsics
 
+CLIPS = "folder"
 FLOW_METHODS = ("auto", "raft_large", "raft_small", "dis")
 
 
@@ -33,6 +34,12 @@ class ClipsDataset(BaseDataset):
         group = parser.add_argument_group("video clips")
         group.add_argument("--video_root", type=Path, help="folder of clips; default: <dataroot>/video_<phase>")
         group.add_argument(
+            "--video_dataset",
+            choices=tuple(FORMATS),
+            default=CLIPS,
+            help="layout of --video_root: clips, or a data set whose sequences are the clips (default root: --dataroot)",
+        )
+        group.add_argument(
             "--clip_length", type=int, choices=(2, 3), default=3, help="frames of a clip that is learned from"
         )
         group.add_argument("--frame_step", type=int, default=1, help="distance between the frames of a clip")
@@ -45,14 +52,16 @@ class ClipsDataset(BaseDataset):
     @classmethod
     def from_options(cls, opt: Namespace) -> "ClipsDataset":
         """The clips of ``opt.phase``; fills the flow cache first, on the first GPU if there is one."""
-        root = opt.video_root or opt.dataroot / f"video_{opt.phase}"
+        of_clips = opt.video_dataset == CLIPS
+        root = opt.video_root or (opt.dataroot / f"video_{opt.phase}" if of_clips else opt.dataroot)
+        clips = open_clips(root) if of_clips else open_sequences(opt, root)
         estimator = make_flow_estimator(opt)
         preprocessing = Preprocessing.from_options(opt)
-        kind = f"{estimator.name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}"
+        view = "_undistorted" if opt.undistort else ""
+        kind = f"{estimator.name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}{view}"
         cache = FlowCache(
             (opt.flow_cache or root.parent / "flow_cache") / root.name / kind, preprocessing, opt.frame_step
         )
-        clips = open_clips(root)
         device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
         cache.fill(clips, estimator, device)
         return cls(clips, preprocessing, cache, opt.clip_length, opt.frame_step)

@@ -33,6 +33,7 @@ __all__ = [
     "add_options",
     "open_clips",
     "open_format",
+    "open_sequences",
 ]
 
 FORMATS: dict[str, type[DataFormat]] = {
@@ -60,6 +61,15 @@ def open_format(opt: Namespace) -> DataFormat:
     if (opt.dataroot / PACKED_JSON).is_file():
         return PackedFormat(opt.dataroot)
     return FORMATS[opt.dataset].from_options(opt)
+
+
+def open_sequences(opt: Namespace, root: Path) -> list[Clip]:
+    """The sequences of ``opt.phase`` of a data set in ``root`` of the format ``--video_dataset``, as clips of video.
+
+    Raises:
+        FileNotFoundError, UserError: see ``DataFormat.items``.
+    """
+    return FORMATS[opt.video_dataset].from_options(Namespace(**vars(opt) | {"dataroot": root})).clips(opt.phase)
 
 
 def open_clips(root: Path) -> list[Clip]:

@@ -10,9 +10,10 @@ from benchmark.loader import data_sets, loader_turns, measure_loader, turn_units
 def test_data_sets_are_of_the_size_and_hold_whole_batches():
     with data_sets(48, 18) as sets:
         assert (len(sets["pairs"]), len(sets["clips"])) == (18, 18)
-        pair, clip = sets["pairs"][17, 0], sets["clips"][17, 0]
+        pair, packed, clip = sets["pairs"][17, 0], sets["packed pairs"][17, 0], sets["clips"][17, 0]
     assert pair["image"].shape == (3, 48, 48)
     assert pair["valid"].all()
+    torch.testing.assert_close(packed, pair, atol=0.01, rtol=0)
     assert 20 <= pair["depth_mm"].min() < 60 < pair["depth_mm"].max() <= 120
     assert (clip["frames"].shape, clip["flow_fwd"].shape) == ((3, 3, 48, 48), (2, 2, 48, 48))
     assert clip["mask_fwd"].float().mean() > 0.5
@@ -35,6 +36,8 @@ def test_each_number_of_processes_has_its_turns(monkeypatch):
     assert [(row.stream, row.workers, len(row.seconds)) for row in rows] == [
         ("pairs", 0, 2),
         ("pairs", 1, 2),
+        ("packed pairs", 0, 2),
+        ("packed pairs", 1, 2),
         ("clips", 0, 2),
         ("clips", 1, 2),
     ]

@@ -51,7 +51,7 @@ def test_everything_is_measured_and_written(tmp_path):
         assert row["median_s"] > 0
         assert row["flops"] > 0
         assert row["peak_bytes"] is None or row["peak_bytes"] > 2**20
-    assert [row["stream"] for row in figures["loader"]] == ["pairs", "clips"]
+    assert [row["stream"] for row in figures["loader"]] == ["pairs", "packed pairs", "clips"]
     assert figures["parameters"].keys() == {"net_G", "net_D"}
 
     text = page.read_text(encoding="utf-8")

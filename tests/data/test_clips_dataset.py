@@ -116,24 +116,50 @@ def test_side_by_side_files_are_clips_of_two(tmp_path, save):
         ClipsDataset(clips, preprocessing, cache, length=3)
 
 
+def make_options(dataroot, **changes):
+    given = {
+        "dataroot": dataroot,
+        "dataset": "folder",
+        "depth_format": "auto",
+        "undistort": False,
+        "video_root": None,
+        "video_dataset": "folder",
+        "phase": "train",
+        "flow": "dis",
+        "flow_weights": None,
+        "flow_cache": None,
+        "gpu_ids": [],
+        "clip_length": 2,
+        "frame_step": 1,
+        "resize_or_crop": "resize",
+        "load_size": 16,
+        "fine_size": 16,
+        "flip": True,
+    }
+    return Namespace(**given | changes)
+
+
 def test_options_open_the_clips_of_the_phase_and_keep_flow_beside_them(tiny_set):
-    opt = Namespace(
-        dataroot=tiny_set,
-        video_root=None,
-        phase="train",
-        flow="dis",
-        flow_weights=None,
-        flow_cache=None,
-        gpu_ids=[],
-        clip_length=2,
-        frame_step=1,
-        resize_or_crop="resize",
-        load_size=16,
-        fine_size=16,
-        flip=True,
-    )
-    dataset = ClipsDataset.from_options(opt)
+    dataset = ClipsDataset.from_options(make_options(tiny_set))
     assert len(dataset) == 4 + 3
     folder = tiny_set / "flow_cache" / "video_train" / "dis_resize16_step1"
     assert np.load(folder / "first" / "flow.npy").shape == (4, 2, 2, 16, 16)
     assert dataset[0]["flow_fwd"].shape == (1, 2, 16, 16)
+
+
+def test_sequences_of_a_data_set_are_clips_with_its_camera(save, tmp_path):
+    """SimCol3D's trajectories of the training split; depth beside the frames is no frame."""
+    root = tmp_path / "simcol"
+    for trajectory, count in (("S1", 4), ("S2", 3), ("S5", 5)):
+        for number in range(count):
+            frame = np.random.default_rng(number).integers(0, 255, (*SIZE, 3))
+            save(root / f"Frames_{trajectory}" / f"FrameBuffer_{number:04d}.png", frame)
+            save(root / f"Frames_{trajectory}" / f"Depth_{number:04d}.png", np.ones(SIZE), np.uint16)
+    (root / "cam.txt").write_text("227.5 0 237 0 237.5 237 0 0 1")
+    dataset = ClipsDataset.from_options(make_options(root, video_dataset="simcol3d", dataset="simcol3d"))
+    assert [(clip.name, len(clip)) for clip in dataset.clips] == [("S1", 4), ("S2", 3)]
+    assert len(dataset) == 3 + 2
+    # 475 px become 16: fx scales, and the centre of the picture stays its centre.
+    expected = torch.tensor([[227.5 * 16 / 475, 0, 7.5], [0, 8.0, 7.5], [0, 0, 1]])
+    torch.testing.assert_close(dataset[0]["intrinsics"], expected, atol=1e-4, rtol=0)
+    assert all("FrameBuffer" in file.name for file in dataset.files(0))
