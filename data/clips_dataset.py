@@ -37,7 +37,7 @@ class ClipsDataset(BaseDataset):
             "--video_dataset",
             choices=tuple(FORMATS),
             default=CLIPS,
-            help="layout of --video_root: clips, or a data set whose sequences are the clips (default root: --dataroot)",
+            help="layout of --video_root: clips, or a data set whose sequences are the clips (default: --dataroot)",
         )
         group.add_argument(
             "--clip_length", type=int, choices=(2, 3), default=3, help="frames of a clip that is learned from"
