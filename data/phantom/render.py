@@ -53,7 +53,7 @@ def render_phantom(
     workers = _useful_workers(tasks, size) if workers is None else workers
     with _new_folder(out) as folder:
         start = time.perf_counter()
-        _render_all(folder, tasks, camera, min(workers, len(tasks)))
+        render_tasks(folder, tasks, camera, min(workers, len(tasks)))
         seconds = time.perf_counter() - start
         write_intrinsics(folder, camera)
         for split in PAIR_SPLITS:
@@ -90,7 +90,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _render_all(folder: Path, tasks: list[Task], camera: Intrinsics, workers: int) -> None:
+def render_tasks(folder: Path, tasks: list[Task], camera: Intrinsics, workers: int) -> None:
     """Render all tasks, in this process or in several, with a progress bar over frames."""
     with progress_bar(sum(task.num_frames for task in tasks), "rendering colons", "frames") as bar:
         if workers == 1:

@@ -1,0 +1,1 @@
+"""From raw endoscopic video to clips that can be learned from."""
