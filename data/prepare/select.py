@@ -29,7 +29,7 @@ class Limits:
 
     Args:
         blurred: share of the sharpness that the better frames around have.
-        cut, sudden: a cut leaves that residual, and so many times the usual one around.
+        cut, sudden, new: a cut leaves that residual, so many times the usual one around, and that much change.
     """
 
     dark: float = 0.8
@@ -39,42 +39,65 @@ class Limits:
     blurred: float = 0.75
     duplicate: float = 0.0015
     cut: float = 0.32
-    sudden: float = 2.0
+    sudden: float = 2.5
+    new: float = 0.06
 
 
-def reasons(measures: Sequence[FrameMeasures], limits: Limits = Limits()) -> list[Reason | None]:
-    """Why each frame is dropped; None for those that are kept."""
-    found: list[Reason | None] = []
-    for one, soft in zip(measures, is_blurred(measures, limits), strict=True):
-        checks = (
-            (Reason.DARK, one.dark > limits.dark),
-            (Reason.BURNT, one.burnt > limits.burnt),
-            (Reason.RED, one.red > limits.red and one.structure < limits.structure),
-            (Reason.PLAIN, one.structure < limits.structure),
-            (Reason.BLURRED, soft),
-            (Reason.DUPLICATE, one.change < limits.duplicate),
-        )
-        found.append(next((reason for reason, applies in checks if applies), None))
-    return found
+@dataclass(frozen=True)
+class Selection:
+    """What became of the frames of a video.
 
-
-def is_blurred(measures: Sequence[FrameMeasures], limits: Limits = Limits()) -> np.ndarray:
-    """Against the level of the video around each frame, since endoscopes and scenes differ in sharpness: bool (N,)."""
-    sharpness = np.array([one.sharpness for one in measures])
-    levels = [np.percentile(around, 75) for around in _windows(sharpness, SHARPNESS_WINDOW)]
-    return sharpness < limits.blurred * np.array(levels)
-
-
-def cuts(measures: Sequence[FrameMeasures], dropped: Sequence[Reason | None], limits: Limits = Limits()) -> list[int]:
-    """Frames with which a new scene begins: no motion explains the difference from the frame before.
-
-    Only between two frames that are kept; where some are dropped the video is interrupted anyway.
+    Args:
+        reasons: why each frame is dropped, None for those that are kept.
+        cuts: frames with which a new scene begins.
     """
-    within = np.array([False, *(a is b is None for a, b in zip(dropped, dropped[1:], strict=False))])
+
+    reasons: list[Reason | None]
+    cuts: list[int]
+
+
+def select(measures: Sequence[FrameMeasures], limits: Limits = Limits()) -> Selection:
+    """Judge all frames of a video: first by themselves, then against their scene."""
+    found = [unusable(one, limits) for one in measures]
+    begins = find_cuts(measures, found, limits)
+    blurred = is_blurred(np.array([one.sharpness for one in measures]), begins, limits)
+    for index, one in enumerate(measures):
+        if found[index] is None:
+            found[index] = (
+                Reason.BLURRED if blurred[index] else Reason.DUPLICATE if one.change < limits.duplicate else None
+            )
+    return Selection(found, begins)
+
+
+def unusable(one: FrameMeasures, limits: Limits) -> Reason | None:
+    """Why a frame shows nothing, whatever is around it."""
+    checks = (
+        (Reason.DARK, one.dark > limits.dark),
+        (Reason.BURNT, one.burnt > limits.burnt),
+        (Reason.RED, one.red > limits.red and one.structure < limits.structure),
+        (Reason.PLAIN, one.structure < limits.structure),
+    )
+    return next((reason for reason, applies in checks if applies), None)
+
+
+def find_cuts(measures: Sequence[FrameMeasures], found: Sequence[Reason | None], limits: Limits) -> list[int]:
+    """Frames that no motion leads to from the frame before.
+
+    Only between two frames that show something; elsewhere the video is interrupted anyway.
+    """
+    within = np.array([False, *(a is b is None for a, b in zip(found, found[1:], strict=False))])
     residuals = np.where(within, [one.residual for one in measures], np.nan)
     usual = [np.nanmedian(around) if np.isfinite(around).any() else 0.0 for around in _windows(residuals, CUT_WINDOW)]
     limit = np.maximum(limits.cut, limits.sudden * np.array(usual))
-    return np.flatnonzero(residuals > limit).tolist()
+    changes = np.array([one.change for one in measures])
+    return np.flatnonzero((residuals > limit) & (changes > limits.new)).tolist()
+
+
+def is_blurred(sharpness: np.ndarray, begins: Sequence[int], limits: Limits) -> np.ndarray:
+    """Against the level around each frame, within its scene, since endoscopes and scenes differ: bool (N,)."""
+    scenes = np.split(sharpness, begins)
+    levels = [np.percentile(around, 75) for scene in scenes for around in _windows(scene, SHARPNESS_WINDOW)]
+    return sharpness < limits.blurred * np.array(levels)
 
 
 def _windows(values: np.ndarray, reach: int) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from data.phantom.camera import square_intrinsics
 from data.phantom.plan import plan_tasks
 from data.phantom.render import render_tasks
 from data.prepare.measures import Measurer
-from data.prepare.select import Reason, cuts, reasons
+from data.prepare.select import Reason, select
 from data.view_mask import find_view, largest_part
 
 SIZE = 128
@@ -79,9 +79,8 @@ def spoiled(clips, rng):
 def examined(colons):
     """What is found in the spoiled film, and what is there."""
     film, where, begins = spoiled(colons, np.random.default_rng(0))
-    measures = measured(film)
-    found = reasons(measures)
-    return found, where, cuts(measures, found), begins
+    selection = select(measured(film))
+    return selection.reasons, where, selection.cuts, begins
 
 
 def precision_and_recall(found, true):
@@ -107,7 +106,21 @@ def test_scenes_begin_where_clips_do(examined):
 
 def test_good_video_is_kept(colons):
     for clip in colons:
-        measures = measured(clip)
-        found = reasons(measures)
-        assert sum(reason is not None for reason in found) <= 0.1 * len(clip)
-        assert cuts(measures, found) == []
+        selection = select(measured(clip))
+        assert sum(reason is not None for reason in selection.reasons) <= 0.1 * len(clip)
+        assert selection.cuts == []
+
+
+@pytest.mark.parametrize(("folder", "dropped"), [("colonoscopy_ldpolyp", set()), ("colonoscopy_polyp480", {26, 27})])
+def test_real_clips_have_no_cut_and_lose_what_is_smeared(shared_data, folder, dropped):
+    """Of the second one frames 26 and 27, in which the camera jumps, are smeared to the eye too."""
+    selection = select(measured(read_clip(shared_data / folder)))
+    assert {index for index, reason in enumerate(selection.reasons) if reason is not None} == dropped
+    assert selection.cuts == []
+
+
+def test_a_cut_between_two_real_films_is_found(shared_data):
+    first, second = (read_clip(shared_data / f"colonoscopy_{name}")[:20] for name in ("ldpolyp", "polyp480"))
+    height, width = first[0].shape[:2]
+    measures = measured(first + [cv2.resize(frame, (width, height)) for frame in second])
+    assert select(measures).cuts == [20]
