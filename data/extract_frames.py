@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from data.image_files import write_picture
-from data.view_mask import bounding_box, find_view, largest_part
+from data.view_mask import find_view, inscribed_box, largest_part
 from util.errors import UserError, run_cli
 from util.progress import progress_bar
 from util.video_files import read_video_frames, video_info
 
 VIEW_FRAMES, VIEW_EVERY = 50, 10  # the border is found in every 10th of the first 500 frames
-INSCRIBED_STEPS = 64  # steps in which the cropped box is shrunk towards the view's centre
 
 
 def main(args: list[str] | None = None) -> None:
@@ -78,21 +77,6 @@ def crop_box(video: Path) -> tuple[int, int, int, int]:
     if not view.any():
         raise UserError(f"{video} is black in its beginning; --no_crop keeps the frames as they are")
     return inscribed_box(largest_part(view))
-
-
-def inscribed_box(view: np.ndarray) -> tuple[int, int, int, int]:
-    """The view's bounding box, shrunk evenly towards its centre until no pixel of the border is left in it.
-
-    Raises:
-        UserError: the centre itself is border.
-    """
-    top, bottom, left, right = bounding_box(view)
-    for step in range(INSCRIBED_STEPS):
-        dy, dx = (round((end - start) / 2 * step / INSCRIBED_STEPS) for start, end in ((top, bottom), (left, right)))
-        box = view[top + dy : bottom - dy, left + dx : right - dx]
-        if box.size and box.all():
-            return top + dy, bottom - dy, left + dx, right - dx
-    raise UserError("the black border reaches into the centre of the view; --no_crop keeps the frames as they are")
 
 
 if __name__ == "__main__":

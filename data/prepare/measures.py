@@ -59,12 +59,14 @@ class Measurer:
 
     def __call__(self, rgb: np.ndarray) -> FrameMeasures:
         """Of a frame, RGB uint8 (H, W, 3), of the view's size."""
+        copy = _scaled(rgb, WIDTH)
+        smaller = _scaled(copy, FLOW_WIDTH)
         if self._small_view is None:
-            self._small_view = _shrunk(self._view, _scaled(rgb, WIDTH).shape[:2])
-            self._flow_view = _shrunk(self._view, _scaled(rgb, FLOW_WIDTH).shape[:2])
-        small = _scaled(rgb, WIDTH).astype(np.float32) / 255
+            self._small_view = _shrunk(self._view, copy.shape[:2])
+            self._flow_view = _shrunk(self._view, smaller.shape[:2])
+        small = copy.astype(np.float32) / 255
         grey, inside = small.mean(axis=2), self._small_view
-        change, motion, residual = self._against_the_one_before(_scaled(rgb, FLOW_WIDTH))
+        change, motion, residual = self._against_the_one_before(smaller)
         red = small[..., 0] - small[..., 1:].max(axis=2) > RED_EXCESS
         values = grey[inside]
         return FrameMeasures(

@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data.extract_frames import inscribed_box
 from data.image_files import list_images, read_rgb
-from data.view_mask import bounding_box, find_view, largest_part
+from data.view_mask import bounding_box, find_view, inscribed_box, largest_part
 from util.errors import UserError
 
 HEIGHT, WIDTH = 60, 83

@@ -1,0 +1,226 @@
+"""From films to clips: what is cropped, kept and written, and that it is done once."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from data.clips import find_clips
+from data.prepare import film as film_module
+from data.prepare.measures import FrameMeasures
+from data.prepare.runs import MotionLimits, Run, choose_runs, unbroken
+from data.prepare.select import Reason, Selection
+from data.prepare_video import main
+from util.video_files import VideoWriter
+
+SIZE = (96, 128)
+OCTAGON = np.array([[30, 4], [98, 4], [124, 30], [124, 66], [98, 92], [30, 92], [4, 66], [4, 30]])
+
+
+def texture(seed):
+    """A smooth picture, larger than the frames."""
+    noise = np.random.default_rng(seed).random((220, 400, 3)).astype(np.float32)
+    picture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 1), None, 50, 240, cv2.NORM_MINMAX)
+    return picture * np.array([1.0, 0.75, 0.65], np.float32)
+
+
+def frame(picture, x, y=40):
+    """What the camera sees at a place, through an octagon."""
+    mask = cv2.fillPoly(np.zeros(SIZE, np.uint8), [OCTAGON], 1)[..., None]
+    return (picture[y : y + SIZE[0], x : x + SIZE[1]] * mask + 6 * (1 - mask)).astype(np.uint8)
+
+
+def moving(seed, count, step=3):
+    return [frame(texture(seed), 10 + step * index) for index in range(count)]
+
+
+def write_film(path, frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, 25.0) as video:
+        for one in frames:
+            video.write(one)
+    return path
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Two scenes with something dark between them."""
+    black = [np.full((*SIZE, 3), 6, np.uint8)] * 4
+    return write_film(tmp_path / "films" / "one.avi", moving(0, 20) + black + moving(1, 16))
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    def run(*args, out="video_train"):
+        code = main([*map(str, args), f"--out={tmp_path / out}", "--workers=1"])
+        return code, capsys.readouterr().out, tmp_path / out
+
+    return run
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_film_becomes_the_clips_of_its_scenes_without_border_and_dark_frames(run, film):
+    code, said, out = run(film)
+    assert code == 0
+    assert "one.avi: 36 of 40 frames in 2 clips (4 too dark)" in said
+    clips = find_clips(out)
+    assert [(clip.name, len(clip)) for clip in clips] == [("one_000", 20), ("one_001", 16)]
+    first = clips[0].read(0, 1)[0]
+    assert first.min() > 30 / 255  # nothing of the border
+    assert first.shape[0] > 60
+    assert first.shape[1] > 80
+
+
+def test_manifest_says_where_each_frame_is_from(run, film):
+    _, _, out = run(film)
+    rows = list(csv.DictReader((out / "manifest.csv").open()))
+    assert [row["file"] for row in rows[:2]] == ["one_000/000000.png", "one_000/000001.png"]
+    assert [int(row["frame"]) for row in rows] == [*range(20), *range(24, 40)]
+    assert float(rows[20]["time_s"]) == pytest.approx(24 / 25)
+    assert all((out / row["file"]).is_file() for row in rows)
+    assert (rows[0]["motion"], rows[0]["source"], rows[0]["step"]) == ("", "one.avi", "1")
+    # 3 px of a diagonal of 160 px
+    assert np.median([float(row["motion"]) for row in rows[1:20]]) == pytest.approx(3 / 160, rel=0.2)
+
+
+def test_contact_sheet_shows_each_verdict_with_pictures_that_are_there(run, film):
+    _, _, out = run(film)
+    sheet = out.with_name("sheet_video_train")
+    page = (sheet / "index.html").read_text()
+    assert "too dark (4)" in page
+    assert "<h3>kept</h3>" in page
+    pictures = list((sheet / "frames").iterdir())
+    assert len(pictures) == 12 + 4
+    assert all(f"frames/{picture.name}" in page for picture in pictures)
+
+
+def test_camera_is_cropped_with_its_frames(run, film, tmp_path):
+    fields = {"width": 256, "height": 192, "fx": 200, "fy": 200, "cx": 127.5, "cy": 95.5}  # of twice the size
+    (tmp_path / "camera.json").write_text(json.dumps(fields))
+    _, _, out = run(film, f"--intrinsics={tmp_path / 'camera.json'}")
+    camera = json.loads((out / "one_000" / "intrinsics.json").read_text())
+    top, bottom, left, right = json.loads((out / ".prepare" / "one.json").read_text())["crop"]
+    assert (camera["width"], camera["height"]) == (right - left, bottom - top)
+    assert (camera["fx"], camera["cx"], camera["cy"]) == pytest.approx((100, 63.5 - left, 47.5 - top))
+
+
+def test_slow_films_are_thinned_out_and_still_ones_give_no_clip(run, tmp_path):
+    slow = write_film(tmp_path / "slow.avi", moving(2, 60, step=1))
+    still = write_film(tmp_path / "still.avi", [frame(texture(3), 10)] * 20)
+    _, said, out = run(slow, still, "--min_motion=0.012")
+    assert [clip.name for clip in find_clips(out)] == ["slow_000"]
+    steps = {int(row["step"]) for row in csv.DictReader((out / "manifest.csv").open())}
+    assert len(steps) == 1
+    assert steps.pop() > 1
+    assert "still.avi: 0 of 20 frames in 0 clips" in said
+
+
+def test_a_broken_film_is_told_of_and_the_rest_goes_on(run, film, tmp_path):
+    broken = tmp_path / "films" / "broken.mp4"
+    broken.write_bytes(b"no film")
+    (tmp_path / "films" / "empty").mkdir()
+    code, said, out = run(broken, film, tmp_path / "films" / "empty")
+    assert code == 1
+    assert len(find_clips(out)) == 2
+    assert f"not prepared: {broken} cannot be read as a film" in said
+    assert "empty holds no frames" in said
+
+
+def test_a_film_whose_end_is_lost_gives_what_is_there(run, film):
+    film.write_bytes(film.read_bytes()[: film.stat().st_size * 3 // 4])
+    code, said, _ = run(film)
+    assert code == 0
+    assert "one.avi: " in said
+
+
+def test_folders_of_frames_are_films_too(run, tmp_path, save):
+    for number, one in enumerate(moving(4, 8)):
+        save(tmp_path / "frames" / f"{number}.png", one)
+    _, said, out = run(tmp_path / "frames")
+    assert "frames: 8 of 8 frames in 1 clips (none dropped)" in said
+    np.testing.assert_allclose(find_clips(out)[0].read(0, 1)[0].mean(), 0.5, atol=0.2)
+
+
+# Once, and again
+
+
+def test_finished_films_are_not_prepared_again_and_changed_settings_are(run, film, monkeypatch):
+    _, said, out = run(film)
+    before, measured = contents(out), []
+    original = film_module.measure_film
+    monkeypatch.setattr(film_module, "measure_film", lambda *args: measured.append(1) or original(*args))
+    assert run(film)[1] == said
+    assert (measured, contents(out)) == ([], before)
+    run(film, "--max_frames=10")
+    assert measured == [1]
+    assert sorted(clip.name for clip in find_clips(out)) == ["one_000", "one_001", "one_002", "one_003"]
+
+
+@pytest.mark.parametrize("broken_at", ["write_picture", "write_text"])
+@pytest.mark.parametrize("count", [1, 9, 30])
+def test_what_was_broken_off_is_made_as_if_nothing_had_been(run, film, monkeypatch, broken_at, count):
+    _, _, whole = run(film, out="whole")
+    original, calls = getattr(film_module, broken_at), 0
+
+    def stop(*args):
+        nonlocal calls
+        calls += 1
+        if calls == count:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(film_module, broken_at, stop)
+        if broken_at == "write_picture" or count == 1:
+            with pytest.raises(KeyboardInterrupt):
+                run(film)
+    _, _, out = run(film)
+    assert contents(out) == contents(whole)
+    assert contents(out.with_name("sheet_video_train")).keys() == contents(out.with_name("sheet_whole")).keys()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["a.mp4", "b/a.avi"], "several inputs are called a"),
+        (["a.mp4", "--min_motion=0.5"], "--min_motion 0.5 must lie between 0 and --max_motion"),
+        (["a.mp4", "--max_step=0"], "--max_step 0: must be at least 1"),
+    ],
+)
+def test_mistakes_in_the_flags_are_named(run, capsys, args, words):
+    with pytest.raises(SystemExit):
+        run(*args)
+    assert words in capsys.readouterr().err
+
+
+# Runs by hand
+
+
+def measures(*motions):
+    return [FrameMeasures(0.4, 0, 0, 0, 0.1, 0.6, 0.02, motion, 0.1) for motion in motions]
+
+
+def test_a_duplicate_breaks_nothing_and_other_faults_and_cuts_do():
+    found = [None, None, Reason.DUPLICATE, None, Reason.DARK, None, None, None]
+    assert unbroken(Selection(found, [7])) == [[0, 1, 3], [5, 6], [7]]
+
+
+def test_step_is_the_smallest_with_enough_motion():
+    selection = Selection([None] * 9, [])
+    limits = MotionLimits(min_motion=0.004, max_motion=0.02, max_step=4, min_frames=3)
+    assert choose_runs(measures(*[0.005] * 9), selection, limits) == [Run(tuple(range(9)), 1)]
+    assert choose_runs(measures(*[0.0015] * 9), selection, limits) == [Run((0, 3, 6), 3)]
+    assert choose_runs(measures(*[0.0005] * 9), selection, limits) == []  # would need 8
+    assert choose_runs(measures(*[0.03] * 9), selection, limits) == []  # too fast
+    assert choose_runs(measures(*[0.0] * 9), selection, limits) == []
+
+
+def test_long_runs_are_cut_and_rests_that_are_too_short_left_out():
+    limits = MotionLimits(min_motion=0.001, max_frames=4, min_frames=3)
+    runs = choose_runs(measures(*[0.01] * 10), Selection([None] * 10, []), limits)
+    assert [run.frames for run in runs] == [(0, 1, 2, 3), (4, 5, 6, 7)]
