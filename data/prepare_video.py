@@ -15,9 +15,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from data.prepare.film import Settings, prepare_film, sheet_folder, write_manifest
-from data.prepare.page import write_sheet
-from data.prepare.runs import MotionLimits
+from data.films.film import Settings, prepare_film, sheet_folder, write_manifest
+from data.films.page import write_sheet
+from data.films.runs import MotionLimits
 from util.errors import UserError, run_cli
 from util.intrinsics import read_intrinsics
 from util.progress import progress_bar

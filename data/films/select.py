@@ -6,7 +6,7 @@ from enum import Enum
 
 import numpy as np
 
-from data.prepare.measures import FrameMeasures
+from data.films.measures import FrameMeasures
 
 SHARPNESS_WINDOW = 50  # frames before and behind, whose sharpness a frame is compared with
 CUT_WINDOW = 6  # and whose motion a cut is compared with

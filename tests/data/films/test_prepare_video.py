@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from data.clips import find_clips
-from data.prepare import film as film_module
-from data.prepare.measures import FrameMeasures
-from data.prepare.runs import MotionLimits, Run, choose_runs, unbroken
-from data.prepare.select import Reason, Selection
+from data.films import film as film_module
+from data.films.measures import FrameMeasures
+from data.films.runs import MotionLimits, Run, choose_runs, unbroken
+from data.films.select import Reason, Selection
 from data.prepare_video import main
 from util.video_files import VideoWriter
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from data.films.measures import Measurer
+from data.films.select import Reason, select
 from data.image_files import list_images, read_rgb
 from data.phantom.camera import square_intrinsics
 from data.phantom.plan import plan_tasks
 from data.phantom.render import render_tasks
-from data.prepare.measures import Measurer
-from data.prepare.select import Reason, select
 from data.view_mask import find_view, largest_part
 
 SIZE = 128

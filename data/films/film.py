@@ -15,11 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from data.films.frames import FilmFrame, read_film
+from data.films.measures import FrameMeasures, Measurer
+from data.films.runs import MotionLimits, Run, choose_runs
+from data.films.select import Limits, Selection, select
 from data.image_files import write_picture
-from data.prepare.frames import FilmFrame, read_film
-from data.prepare.measures import FrameMeasures, Measurer
-from data.prepare.runs import MotionLimits, Run, choose_runs
-from data.prepare.select import Limits, Selection, select
 from data.view_mask import find_view, inscribed_box, largest_part
 from util.errors import UserError
 from util.files import write_text

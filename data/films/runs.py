@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.prepare.measures import FrameMeasures
-from data.prepare.select import Reason, Selection
+from data.films.measures import FrameMeasures
+from data.films.select import Reason, Selection
 
 
 @dataclass(frozen=True)
