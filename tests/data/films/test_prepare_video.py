@@ -161,8 +161,9 @@ def test_finished_films_are_not_prepared_again_and_changed_settings_are(run, fil
     assert sorted(clip.name for clip in find_clips(out)) == ["one_000", "one_001", "one_002", "one_003"]
 
 
-@pytest.mark.parametrize("broken_at", ["write_picture", "write_text"])
-@pytest.mark.parametrize("count", [1, 9, 30])
+@pytest.mark.parametrize(
+    ("broken_at", "count"), [("write_picture", 1), ("write_picture", 9), ("write_picture", 45), ("write_text", 1)]
+)
 def test_what_was_broken_off_is_made_as_if_nothing_had_been(run, film, monkeypatch, broken_at, count):
     _, _, whole = run(film, out="whole")
     original, calls = getattr(film_module, broken_at), 0
@@ -176,9 +177,8 @@ def test_what_was_broken_off_is_made_as_if_nothing_had_been(run, film, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(film_module, broken_at, stop)
-        if broken_at == "write_picture" or count == 1:
-            with pytest.raises(KeyboardInterrupt):
-                run(film)
+        with pytest.raises(KeyboardInterrupt):
+            run(film)
     _, _, out = run(film)
     assert contents(out) == contents(whole)
     assert contents(out.with_name("sheet_video_train")).keys() == contents(out.with_name("sheet_whole")).keys()
