@@ -10,10 +10,12 @@ import numpy as np
 
 from data.image_files import list_images, read_rgb
 from util.errors import UserError
+from util.files import atomic_path
 from util.intrinsics import Intrinsics
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".wmv")
 FRAMES_SIDE_BY_SIDE = 2
+VIEW_FILE = "view.npy"  # beside frames: bool (H, W), where they show what the camera sees
 MIN_ASPECT = 0.9  # width / height of each of two frames side by side; half of a single 16:9 frame has 0.89
 
 
@@ -26,6 +28,7 @@ class Clip:
     side_by_side: bool = False
     camera: Intrinsics | None = field(default=None, compare=False)
     reader: Callable[[Path], np.ndarray] = field(default=read_rgb, compare=False)  # file -> RGB in [0, 1] (H, W, 3)
+    view_file: Path | None = field(default=None, compare=False)  # of ``write_clip_view``
 
     def __len__(self) -> int:
         return FRAMES_SIDE_BY_SIDE if self.side_by_side else len(self.files)
@@ -34,6 +37,10 @@ class Clip:
     def place(self) -> Path:
         """The folder of the frames, or the side-by-side file."""
         return self.files[0] if self.side_by_side else self.files[0].parent
+
+    def view(self) -> np.ndarray | None:
+        """Where the frames show what the camera sees, bool (H, W), when a file says so."""
+        return None if self.view_file is None else read_clip_view(self.view_file)
 
     def stats(self) -> list[tuple[Path, os.stat_result]]:
         """Each frame's path, and what the system says of the file that it is in (``data.formats.packed``)."""
@@ -63,6 +70,27 @@ def split_side_by_side(path: Path, rgb: np.ndarray) -> list[np.ndarray]:
     return [rgb[:, :width], rgb[:, width:]]
 
 
+def read_clip_view(file: Path) -> np.ndarray:
+    """What ``write_clip_view`` has written, bool (H, W).
+
+    Raises:
+        UserError: the file is something else, or damaged.
+    """
+    try:
+        view = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{file} cannot be read ({error}); prepare the film again") from None
+    if view.dtype != bool or view.ndim != 2:
+        raise UserError(f"{file} holds {view.dtype} {view.shape}, not a mask of a frame; prepare the film again")
+    return view
+
+
+def write_clip_view(file: Path, view: np.ndarray) -> None:
+    """Write a mask, bool (H, W)."""
+    with atomic_path(file) as temporary, temporary.open("wb") as stream:
+        np.save(stream, view, allow_pickle=False)
+
+
 def find_clips(root: Path) -> list[Clip]:
     """The clips of one split: a folder each, or side-by-side files directly in ``root``.
 
@@ -75,8 +103,8 @@ def find_clips(root: Path) -> list[Clip]:
     videos = list_images(root, VIDEO_SUFFIXES)
     if videos:
         raise UserError(
-            f"{root} holds videos ({', '.join(video.name for video in videos[:3])}); cut them into frames and move "
-            f"them away: python -m data.extract_frames {videos[0]} --out {root}"
+            f"{root} holds videos ({', '.join(video.name for video in videos[:3])}); make clips of them and move them "
+            f"away: python -m data.prepare_video {videos[0]} --out {root}"
         )
     clips = list_clips(root)
     if not clips:
@@ -90,6 +118,12 @@ def find_clips(root: Path) -> list[Clip]:
 def list_clips(root: Path) -> list[Clip]:
     """All clips in a folder, whatever else is there."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    clips = [Clip(folder.name, tuple(list_images(folder))) for folder in folders]
+    clips = [
+        Clip(folder.name, tuple(list_images(folder)), view_file=_if_there(folder / VIEW_FILE)) for folder in folders
+    ]
     clips += [Clip(path.stem, (path,), side_by_side=True) for path in list_images(root)]
     return [clip for clip in clips if clip.files]
+
+
+def _if_there(file: Path) -> Path | None:
+    return file if file.is_file() else None

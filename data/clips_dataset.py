@@ -1,23 +1,21 @@
 """Short clips of video without truth, with the optical flow between their frames."""
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from data import flow_cache
 from data.base_dataset import BaseDataset, Sample, to_image_tensor
 from data.clips import Clip
 from data.flow_cache import FlowCache
 from data.formats import FORMATS, open_clips, open_sequences
 from data.transforms import Preprocessing
-from models.geometry.flow import FlowEstimator, create_flow_estimator
 from util.errors import UserError
 from util.intrinsics import INTRINSICS_JSON, Intrinsics, read_intrinsics, scale_intrinsics
 
 CLIPS = "folder"
-FLOW_METHODS = ("auto", "raft_large", "raft_small", "dis")
 
 
 class ClipsDataset(BaseDataset):
@@ -42,12 +40,7 @@ class ClipsDataset(BaseDataset):
         group.add_argument(
             "--clip_length", type=int, choices=(2, 3), default=3, help="frames of a clip that is learned from"
         )
-        group.add_argument("--frame_step", type=int, default=1, help="distance between the frames of a clip")
-        group.add_argument(
-            "--flow", choices=FLOW_METHODS, default="auto", help="estimator; auto: RAFT with CUDA, else DIS"
-        )
-        group.add_argument("--flow_weights", type=Path, help="file of RAFT weights; without it they are downloaded")
-        group.add_argument("--flow_cache", type=Path, help="where flow is kept; default: flow_cache/ beside the clips")
+        flow_cache.add_options(group)
 
     @classmethod
     def from_options(cls, opt: Namespace) -> "ClipsDataset":
@@ -55,16 +48,8 @@ class ClipsDataset(BaseDataset):
         of_clips = opt.video_dataset == CLIPS
         root = opt.video_root or (opt.dataroot / f"video_{opt.phase}" if of_clips else opt.dataroot)
         clips = open_clips(root) if of_clips else open_sequences(opt, root)
-        estimator = make_flow_estimator(opt)
-        preprocessing = Preprocessing.from_options(opt)
-        view = "_undistorted" if opt.undistort else ""
-        kind = f"{estimator.name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}{view}"
-        cache = FlowCache(
-            (opt.flow_cache or root.parent / "flow_cache") / root.name / kind, preprocessing, opt.frame_step
-        )
-        device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
-        cache.fill(clips, estimator, device)
-        return cls(clips, preprocessing, cache, opt.clip_length, opt.frame_step)
+        cache = FlowCache.filled(opt, root, clips, "_undistorted" if opt.undistort else "")
+        return cls(clips, cache.preprocessing, cache, opt.clip_length, opt.frame_step)
 
     def __init__(
         self, clips: list[Clip], preprocessing: Preprocessing, flow_cache: FlowCache, length: int = 3, step: int = 1
@@ -102,26 +87,6 @@ class ClipsDataset(BaseDataset):
         flow = self.flow_cache.read(self.clips[which], start, self.length - 1)
         sample = self.preprocessing.pad(self.preprocessing.resize(sample) | flow)
         return sample if rng is None else self.preprocessing.augment(sample, rng)
-
-
-def make_flow_estimator(opt: Namespace) -> FlowEstimator:
-    """The estimator that ``--flow`` names; ``auto`` is RAFT on a GPU or with weights at hand, else DIS.
-
-    On a GPU whose machine cannot download RAFT's weights, ``auto`` falls back to DIS and says so.
-
-    Raises:
-        UserError: the weights do not fit, or cannot be downloaded for an estimator that was asked for.
-    """
-    if opt.flow != "auto":
-        return create_flow_estimator(opt.flow, opt.flow_weights)
-    if opt.flow_weights or opt.gpu_ids:
-        try:
-            return create_flow_estimator("raft_large", opt.flow_weights)
-        except UserError as error:
-            if opt.flow_weights:
-                raise
-            sys.stderr.write(f"{error}; going on with --flow dis\n")
-    return create_flow_estimator("dis")
 
 
 def read_clip_intrinsics(clip: Clip) -> Intrinsics | None:

@@ -7,6 +7,8 @@ ends lie in the view; and ``source.json``, written last: what the two were made 
 
 import hashlib
 import json
+import sys
+from argparse import ArgumentParser, Namespace
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,14 +21,31 @@ from data.array_files import array_writer
 from data.base_dataset import to_image_tensor
 from data.clips import Clip
 from data.transforms import Preprocessing, resize_picture
-from data.view_mask import find_view
-from models.geometry.flow import FlowEstimator, forward_backward_mask, inside_image, warp
+from data.view_mask import find_view, resize_view
+from models.geometry.flow import (
+    FlowEstimator,
+    create_flow_estimator,
+    forward_backward_mask,
+    inside_image,
+    warp,
+)
 from util.errors import UserError
 from util.files import atomic_path, remove_partial_files, write_text
 from util.progress import progress_bar
 
 FORMAT = 1  # of the files below; a change makes caches of before be computed anew
+METHODS = ("auto", "raft_large", "raft_small", "dis")
 ABANDONED_S = 86400.0  # a half-written file that nobody has written to for so long is of a killed process [s]
+
+
+def add_options(parser: ArgumentParser, more_methods: tuple[str, ...] = ()) -> None:
+    """Which flow is computed, and where it is kept."""
+    parser.add_argument("--frame_step", type=int, default=1, help="distance between the frames of a clip")
+    parser.add_argument(
+        "--flow", choices=(*METHODS, *more_methods), default="auto", help="estimator; auto: RAFT with CUDA, else DIS"
+    )
+    parser.add_argument("--flow_weights", type=Path, help="file of RAFT weights; without it they are downloaded")
+    parser.add_argument("--flow_cache", type=Path, help="where flow is kept; default: flow_cache/ beside the clips")
 
 
 class FlowCache:
@@ -42,6 +61,27 @@ class FlowCache:
         self.folder = folder
         self.preprocessing = preprocessing
         self.step = step
+
+    @classmethod
+    def filled(cls, opt: Namespace, root: Path, clips: Sequence[Clip], kind: str = "") -> "FlowCache":
+        """The cache that options ask for, with the flow of all clips; computed on the first GPU if there is one.
+
+        Args:
+            opt: of ``add_options`` and ``Preprocessing``, and ``gpu_ids``.
+            root: folder of the clips.
+            clips: those in it.
+            kind: what was done to their frames, when they are not as the files show them.
+
+        Raises:
+            UserError: see ``fill`` and ``make_flow_estimator``.
+        """
+        estimator = make_flow_estimator(opt)
+        preprocessing = Preprocessing.from_options(opt)
+        name = f"{estimator.name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}{kind}"
+        folder = (opt.flow_cache or root.parent / "flow_cache") / root.name / name
+        cache = cls(folder, preprocessing, opt.frame_step)
+        cache.fill(clips, estimator, torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu"))
+        return cache
 
     def fill(self, clips: Sequence[Clip], estimator: FlowEstimator, device: torch.device) -> None:
         """Compute what is missing or was made from other files; shows progress when there is something to do.
@@ -88,14 +128,17 @@ class FlowCache:
         stats = [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in clip.stats()]
         frames = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
         work = [self.preprocessing.mode, self.preprocessing.load_size, self.step]
-        return {"format": FORMAT, "estimator": fingerprint, "frames": frames, "work": work}
+        source = {"format": FORMAT, "estimator": fingerprint, "frames": frames, "work": work}
+        if clip.view_file is None:
+            return source
+        return source | {"view": hashlib.sha256(clip.view_file.read_bytes()).hexdigest()}
 
     def _compute(
         self, clip: Clip, estimator: FlowEstimator, device: torch.device, advance: Callable[[int], object]
     ) -> None:
         """Flow and masks of a clip, written pair by pair: a whole film would not fit into memory."""
         source, folder = self._source(clip, estimator.fingerprint), self._at(clip)
-        view = find_view(frame.permute(1, 2, 0).numpy() for frame in self._frames(clip))
+        view = self._view(clip)
         (folder / "source.json").unlink(missing_ok=True)
         with atomic_path(folder / "flow.npy") as flow_path, atomic_path(folder / "mask.npy") as mask_path:
             shape = (self.num_pairs(clip), 2, 2, *view.shape)
@@ -112,6 +155,12 @@ class FlowCache:
                     advance(1)
         write_text(folder / "source.json", json.dumps(source) + "\n")
 
+    def _view(self, clip: Clip) -> np.ndarray:
+        """Where all frames of a clip show what the camera sees, at their size here: bool (H, W)."""
+        view = find_view(frame.permute(1, 2, 0).numpy() for frame in self._frames(clip))
+        known = clip.view()
+        return view if known is None else view & resize_view(known, view.shape)
+
     def _frames(self, clip: Clip) -> Iterator[Tensor]:
         """The frames one by one, (3, H, W) in [0, 1], resized as in training."""
         first = clip.read(0, 1)[0].shape
@@ -123,6 +172,26 @@ class FlowCache:
                     f"{clip.files[index].name} {picture.shape[-2]}x{picture.shape[-1]}"
                 )
             yield (resize_picture(picture, self.preprocessing.size_of(*first[:2])) + 1) / 2
+
+
+def make_flow_estimator(opt: Namespace) -> FlowEstimator:
+    """The estimator that ``--flow`` names; ``auto`` is RAFT on a GPU or with weights at hand, else DIS.
+
+    On a GPU whose machine cannot download RAFT's weights, ``auto`` falls back to DIS and says so.
+
+    Raises:
+        UserError: the weights do not fit, or cannot be downloaded for an estimator that was asked for.
+    """
+    if opt.flow != "auto":
+        return create_flow_estimator(opt.flow, opt.flow_weights)
+    if opt.flow_weights or opt.gpu_ids:
+        try:
+            return create_flow_estimator("raft_large", opt.flow_weights)
+        except UserError as error:
+            if opt.flow_weights:
+                raise
+            sys.stderr.write(f"{error}; going on with --flow dis\n")
+    return create_flow_estimator("dis")
 
 
 def pairs_of(frames: Iterator[Tensor], step: int) -> Iterator[tuple[Tensor, Tensor]]:

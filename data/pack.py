@@ -20,11 +20,12 @@ import torch
 from data import formats
 from data.array_files import array_writer, mapped_array
 from data.base_dataset import to_image_tensor
-from data.clips import Clip, find_clips
+from data.clips import Clip, find_clips, write_clip_view
 from data.depth_files import encode_depth
 from data.formats import DataFormat, Item, open_format
-from data.formats.packed import FORMAT, MM_PER_UNIT, PACKED_JSON, PackedFormat
+from data.formats.packed import FORMAT, MM_PER_UNIT, PACKED_JSON, PackedFormat, packed_view_file
 from data.transforms import Preprocessing
+from data.view_mask import resize_view
 from util.errors import UserError, run_cli
 from util.files import atomic_path, remove_partial_files, write_text
 from util.intrinsics import Intrinsics, scale_intrinsics
@@ -96,6 +97,8 @@ def pack(source: DataFormat, preprocessing: Preprocessing, out: Path, dataset: s
     remove_partial_files(out)
     splits = splits_of(source, preprocessing)
     shards = {name: pack_split(split, out / name, name, settings) for name, split in splits.items()}
+    for root in clip_roots(source):
+        pack_views(find_clips(root), out / root.name, preprocessing)
     index = {
         name: {"shards": count, "frames": len(splits[name].items), "depth": splits[name].has_depth}
         for name, count in shards.items()
@@ -110,7 +113,7 @@ def splits_of(source: DataFormat, preprocessing: Preprocessing) -> dict[str, Spl
         phase: Split(source.items(phase), lambda item: read_pair(source, item, preprocessing), True)
         for phase in source.phases()
     }
-    for root in sorted(path for path in source.root.glob("video_*") if path.is_dir()):
+    for root in clip_roots(source):
         clips = {clip.name: clip for clip in find_clips(root)}
         items = [
             Item(f"{clip.name}/{index:06d}", file, file, clip.name)
@@ -121,6 +124,19 @@ def splits_of(source: DataFormat, preprocessing: Preprocessing) -> dict[str, Spl
     if not splits:
         raise UserError(f"{source.root} has neither splits nor clips to pack; is --dataset right?")
     return splits
+
+
+def clip_roots(source: DataFormat) -> list[Path]:
+    """The folders of clips in a data set."""
+    return sorted(path for path in source.root.glob("video_*") if path.is_dir())
+
+
+def pack_views(clips: Sequence[Clip], folder: Path, preprocessing: Preprocessing) -> None:
+    """Write at its size for training where the frames of clips show what the camera sees, when that is known."""
+    for clip in clips:
+        view = clip.view()
+        if view is not None:
+            write_clip_view(packed_view_file(folder, clip.name), resize_view(view, preprocessing.size_of(*view.shape)))
 
 
 def read_pair(source: DataFormat, item: Item, preprocessing: Preprocessing) -> Frame:

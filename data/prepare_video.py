@@ -1,107 +1,160 @@
 """Raw endoscopic video to clips: ``python -m data.prepare_video INPUT [INPUT ...] --out datasets/NAME/video_train``.
 
-Finds the view and crops to the largest box in it, drops frames that show nothing (dark, burnt, red, plain, blurred,
-frozen), cuts at scene changes, and takes frames at a distance at which enough moves. Films that are finished are not
-prepared again; one that cannot be read is told of, and the rest goes on.
+Finds the view and crops to the largest box in it, takes interlaced frames apart, masks texts and pictures that stand
+still, drops frames that show nothing (dark, burnt, red, plain, blurred, frozen), cuts at scene changes, and takes
+frames at a distance at which enough moves and not too much. Then it computes the optical flow that training reads.
+Films that are finished are not prepared again; one that cannot be read is told of, and the rest goes on.
 """
 
 import multiprocessing
 import os
+import queue
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from data.films.film import Settings, prepare_film, sheet_folder, write_manifest
-from data.films.page import write_sheet
-from data.films.runs import MotionLimits
+import torch
+
+from data import flow_cache
+from data.clips import find_clips
+from data.films.chooser import MotionLimits
+from data.films.film import PASSES, Settings, finished, prepare_film, write_manifest
+from data.films.frames import count_frames
+from data.films.sheet import describe, write_sheet
+from data.flow_cache import FlowCache
+from data.transforms import Preprocessing
 from util.errors import UserError, run_cli
 from util.intrinsics import read_intrinsics
 from util.progress import progress_bar
 
 FAULTY_CODE = 1
+NO_FLOW = "none"
+POLL_S = 0.5  # how often the progress of other processes is looked at
+FAULTS = (UserError, OSError)
+
+
+@dataclass
+class Outcome:
+    """What became of the films: their states, or why they could not be prepared."""
+
+    states: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    faults: dict[Path, str] = field(default_factory=dict)
+
+    def keep(self, film: Path, work: Callable[[], dict[str, Any]]) -> None:
+        """The state that ``work`` returns, or its error."""
+        try:
+            self.states[film] = work()
+        except FAULTS as error:
+            self.faults[film] = str(error) if str(film) in str(error) else f"{film}: {error}"
 
 
 def main(args: list[str] | None = None) -> int:
     opt = parse(args)
-    settings = Settings(
-        motion=MotionLimits(**{one.name: getattr(opt, one.name) for one in fields(MotionLimits)}),
-        crop=opt.crop,
-        camera=None if opt.intrinsics is None else read_intrinsics(opt.intrinsics),
-    )
-    states, faults = prepare_all(opt.inputs, opt.out, settings, opt.workers)
+    motion = MotionLimits(**{one.name: getattr(opt, one.name) for one in fields(MotionLimits)})
+    camera = None if opt.intrinsics is None else read_intrinsics(opt.intrinsics)
+    settings = Settings(motion=motion, crop=opt.crop, short_side=opt.short_side, camera=camera)
+    outcome = prepare_all(opt.inputs, opt.out, settings, opt.workers)
+    films = [film for film in opt.inputs if film in outcome.states]
+    states = [outcome.states[film] for film in films]
     write_manifest(opt.out, states)
-    write_sheet(sheet_folder(opt.out), opt.out.name, states)
-    sys.stdout.write("".join(f"{line_of(state)}\n" for state in states))
-    sys.stdout.write(
-        f"contact sheet  {sheet_folder(opt.out) / 'index.html'}\nframes         {opt.out / 'manifest.csv'}\n"
-    )
-    sys.stdout.write("".join(f"not prepared: {fault}\n" for fault in faults))
-    return FAULTY_CODE if faults else 0
+    page = write_sheet(opt.out, films, states)
+    if opt.flow != NO_FLOW and any(state["clips"] for state in states):
+        FlowCache.filled(opt, opt.out, find_clips(opt.out))
+    sys.stdout.write("".join(f"{describe(state)}\n" for state in states))
+    sys.stdout.write(f"contact sheet  {page}\nframes         {opt.out / 'manifest.csv'}\n")
+    sys.stdout.write("".join(f"not prepared: {outcome.faults[film]}\n" for film in outcome.faults))
+    return FAULTY_CODE if outcome.faults else 0
 
 
 def parse(args: list[str] | None) -> Namespace:
-    motion = MotionLimits()
+    limits = MotionLimits()
     parser = ArgumentParser(prog="python -m data.prepare_video", description="Raw endoscopic video to clips.")
     parser.add_argument("inputs", type=Path, nargs="+", help="films, or folders of frames")
     parser.add_argument("--out", type=Path, required=True, help="folder of the clips, e.g. datasets/NAME/video_train")
-    parser.add_argument("--min_motion", type=float, default=motion.min_motion, help="between neighbours [diagonals]")
-    parser.add_argument("--max_motion", type=float, default=motion.max_motion, help="between neighbours [diagonals]")
-    parser.add_argument("--max_step", type=int, default=motion.max_step, help="largest distance of neighbours [frames]")
-    parser.add_argument("--min_frames", type=int, default=motion.min_frames, help="of a clip")
-    parser.add_argument("--max_frames", type=int, default=motion.max_frames, help="of a clip")
-    parser.add_argument("--no_crop", dest="crop", action="store_false", help="keep the black border")
-    parser.add_argument("--intrinsics", type=Path, help="intrinsics.json of the films; it is cropped with them")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="films that are worked on at once")
+    group = parser.add_argument_group("clips")
+    group.add_argument("--clip_length", type=_positive, default=limits.clip_length, help="most frames of a clip")
+    group.add_argument("--min_length", type=_positive, default=limits.min_length, help="fewest frames of a clip")
+    group.add_argument("--min_motion", type=float, default=limits.min_motion, help="between neighbours [diagonals]")
+    group.add_argument("--max_motion", type=float, default=limits.max_motion, help="between neighbours [diagonals]")
+    group.add_argument("--max_gap", type=_positive, default=limits.max_gap, help="between neighbours [frames]")
+    group.add_argument("--no_crop", dest="crop", action="store_false", help="keep the black border")
+    group.add_argument("--short_side", type=_positive, help="scale larger frames down to this [px]; default: as filmed")
+    group.add_argument("--intrinsics", type=Path, help="intrinsics.json of the films; it is cropped with them")
+    group.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, help="films that are worked on at once"
+    )
+    flow_group = parser.add_argument_group("optical flow, as for train.py; --flow none leaves it to the training")
+    flow_cache.add_options(flow_group, more_methods=(NO_FLOW,))
+    Preprocessing.add_options(parser, is_train=False)
     opt = parser.parse_args(args)
+    opt.gpu_ids = [0] if torch.cuda.is_available() else []
     if not 0 <= opt.min_motion < opt.max_motion:
         parser.error(f"--min_motion {opt.min_motion} must lie between 0 and --max_motion {opt.max_motion}")
-    for name in ("max_step", "min_frames", "max_frames", "workers"):
-        if getattr(opt, name) < 1:
-            parser.error(f"--{name} {getattr(opt, name)}: must be at least 1")
     twice = [stem for stem, count in Counter(path.stem for path in opt.inputs).items() if count > 1]
     if twice:
         parser.error(f"several inputs are called {', '.join(twice)}, and clips are named after them: rename some")
     return opt
 
 
-def prepare_all(
-    inputs: list[Path], out: Path, settings: Settings, workers: int
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """The states of the films in their order, and why the others could not be prepared."""
-    states: dict[Path, dict[str, Any]] = {}
-    faults: dict[Path, str] = {}
-    context = multiprocessing.get_context("spawn")
-    with progress_bar(len(inputs), "preparing", "films") as bar:
-        if workers == 1 or len(inputs) == 1:
-            for film in inputs:
-                _keep(film, lambda film=film: prepare_film(film, out, settings), states, faults)
-                bar.update(1)
+def prepare_all(films: list[Path], out: Path, settings: Settings, workers: int) -> Outcome:
+    """Prepare the films that are not finished, ``workers`` of them at once."""
+    outcome, waiting = Outcome(), {}
+    for film in films:
+        try:
+            state = finished(out, film, settings)
+            if state is None:
+                waiting[film] = count_frames(film)
+            else:
+                outcome.states[film] = state
+        except FAULTS as error:
+            outcome.faults[film] = str(error)
+    known = None if None in waiting.values() else PASSES * sum(waiting.values())
+    at_once = max(1, min(workers, len(waiting)))
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    with progress_bar(known, "preparing", "frames") as bar:
+        if at_once == 1:
+            for film in waiting:
+                outcome.keep(film, lambda film=film: prepare_film(film, out, settings, threads, bar.update))
         else:
-            with ProcessPoolExecutor(min(workers, len(inputs)), mp_context=context) as pool:
-                jobs = {pool.submit(prepare_film, film, out, settings): film for film in inputs}
-                for job in as_completed(jobs):
-                    _keep(jobs[job], job.result, states, faults)
-                    bar.update(1)
-    return [states[film] for film in inputs if film in states], [faults[film] for film in inputs if film in faults]
+            for film, work in _in_processes(list(waiting), out, settings, at_once, threads, bar.update):
+                outcome.keep(film, work)
+    return outcome
 
 
-def _keep(film: Path, work: Any, states: dict[Path, dict[str, Any]], faults: dict[Path, str]) -> None:
-    try:
-        states[film] = work()
-    except (UserError, OSError) as error:
-        faults[film] = str(error) if str(film) in str(error) else f"{film}: {error}"
+def _in_processes(
+    films: list[Path], out: Path, settings: Settings, workers: int, threads: int, advance: Callable[[int], object]
+) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:
+    """Each film when it is done, with a call that gives its state or raises its error."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        counted = manager.Queue()
+        jobs = {pool.submit(prepare_film, film, out, settings, threads, counted.put): film for film in films}
+        pending = set(jobs)
+        while pending:
+            done, pending = wait(pending, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            _drain(counted, advance)
+            for job in done:
+                yield jobs[job], job.result
 
 
-def line_of(state: dict[str, Any]) -> str:
-    """What became of a film."""
-    dropped = ", ".join(f"{count} {reason}" for reason, count in state["dropped"].items()) or "none dropped"
-    kept = len(state["rows"])
-    cuts = f", {len(state['cuts'])} cuts" if state["cuts"] else ""
-    return f"{state['source']}: {kept} of {state['frames']} frames in {len(state['clips'])} clips ({dropped}{cuts})"
+def _drain(counted: "queue.Queue[int]", advance: Callable[[int], object]) -> None:
+    while True:
+        try:
+            advance(counted.get_nowait())
+        except queue.Empty:
+            return
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ArgumentTypeError(f"{value}: must be at least 1")
+    return value
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.clips_dataset import make_flow_estimator
+from data.flow_cache import make_flow_estimator
 from evaluation.predictor import Predictor
 from evaluation.scores import References, Scores, find_split, score_pairs
 from evaluation.sources import clips_source

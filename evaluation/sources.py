@@ -48,7 +48,7 @@ def open_source(opt: Namespace) -> Source:
         if opt.truth is not None:
             raise UserError(
                 f"--truth {opt.truth}: the depth of a video cannot be paired by name; cut it into frames first: "
-                f"python -m data.extract_frames {opt.input} --out FOLDER"
+                f"ffmpeg -i {opt.input} FOLDER/%06d.png"
             )
         return video_source(opt.input)
     if opt.input.suffix.lower() in IMAGE_SUFFIXES:

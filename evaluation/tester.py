@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data.clips_dataset import make_flow_estimator
+from data.flow_cache import make_flow_estimator
 from evaluation.frame import Frame
 from evaluation.predictor import Predictor
 from evaluation.result_folder import ResultFolder

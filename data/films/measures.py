@@ -1,6 +1,7 @@
-"""What is measured of each frame of a video, on a small copy of it: enough to decide which frames to keep.
+"""What is measured of each frame of a video, on small copies of it: enough to decide which frames to keep.
 
-Shares and means are over the view (``data.view_mask``), since a black border is as dark as a frame without light.
+Shares and means are over what the camera sees (``data.films.look``), since a black border is as dark as a frame without
+light.
 """
 
 from dataclasses import dataclass
@@ -8,12 +9,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from data.films.frames import FilmFrame
+
 WIDTH = 320  # of the copy that sharpness is measured on [px]
 FLOW_WIDTH = 160  # of that for motion [px]
 DARK, BURNT = 0.08, 0.97  # brightness in [0, 1]
 RED_EXCESS = 0.3  # of red over the other channels' larger one, from which a pixel is nothing but red
 EDGE = 0.02  # change of brightness from pixel to pixel that is structure and not noise
 FINE, COARSE = 0.8, 2.5  # blurs whose difference is sharpness; the first takes noise away [px of the copy]
+MEAN = np.full((1, 3), 1 / (3 * 255), np.float32)  # RGB of uint8 to brightness in [0, 1]
 INNER = 9  # px of the copy that the view is shrunk by, so that its border is no structure
 
 
@@ -22,16 +26,18 @@ class FrameMeasures:
     """Of one frame.
 
     Args:
+        time_s: from the beginning of the film [s].
         brightness: mean, [0, 1].
         dark, burnt, red: shares of the view, [0, 1].
         structure: share of the view with a gradient of brightness.
         sharpness: share of the energy of the gradient that a further blur takes away, [0, 1]; other than the variance
             of the Laplacian it hardly depends on what is seen.
         change: mean difference of brightness to the frame before, of which the mean is taken out; nan for the first.
-        motion: median length of the optical flow from the frame before, in diagonals of the picture; nan for the first.
-        residual: what that flow leaves of the difference, in standard deviations of brightness; nan for the first.
+        news: that, in standard deviations of brightness; nan for the first.
+        residual: what the optical flow from the frame before leaves of it; nan for the first.
     """
 
+    time_s: float
     brightness: float
     dark: float
     burnt: float
@@ -39,60 +45,86 @@ class FrameMeasures:
     structure: float
     sharpness: float
     change: float
-    motion: float
+    news: float
     residual: float
 
 
+@dataclass(frozen=True)
+class SmallFrame:
+    """What is kept of a frame while others are compared with it: RGB and grey copies, uint8, and its time [s]."""
+
+    time_s: float
+    copy: np.ndarray  # (h, WIDTH, 3)
+    grey: np.ndarray  # (h, FLOW_WIDTH)
+
+    @classmethod
+    def of(cls, frame: FilmFrame) -> "SmallFrame":
+        copy = frame.small(WIDTH)
+        return cls(frame.time_s, copy, cv2.cvtColor(_scaled(copy, FLOW_WIDTH), cv2.COLOR_RGB2GRAY))
+
+
 class Measurer:
-    """Measures the frames of a video one after the other; remembers the one before, and nothing else.
+    """Measures frames; it remembers nothing, so that several threads can use it.
 
     Args:
-        view: bool (H, W), where the frames show something.
+        seen: bool (H, W), where the film shows what the camera sees.
     """
 
-    def __init__(self, view: np.ndarray) -> None:
-        self._view = view
-        self._small_view: np.ndarray | None = None
-        self._flow_view: np.ndarray | None = None
-        self._before: np.ndarray | None = None
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    def __init__(self, seen: np.ndarray) -> None:
+        self._inside = shrunk(seen, WIDTH)
+        self._inside_flow = shrunk(seen, FLOW_WIDTH)
 
-    def __call__(self, rgb: np.ndarray) -> FrameMeasures:
-        """Of a frame, RGB uint8 (H, W, 3), of the view's size."""
-        copy = _scaled(rgb, WIDTH)
-        smaller = _scaled(copy, FLOW_WIDTH)
-        if self._small_view is None:
-            self._small_view = _shrunk(self._view, copy.shape[:2])
-            self._flow_view = _shrunk(self._view, smaller.shape[:2])
-        small = copy.astype(np.float32) / 255
-        grey, inside = small.mean(axis=2), self._small_view
-        change, motion, residual = self._against_the_one_before(smaller)
-        red = small[..., 0] - small[..., 1:].max(axis=2) > RED_EXCESS
+    def __call__(self, before: SmallFrame | None, frame: SmallFrame) -> FrameMeasures:
+        """Of a frame and the one before it."""
+        grey, inside = cv2.transform(frame.copy.astype(np.float32), MEAN), self._inside
+        red, green, blue = cv2.split(frame.copy)
+        excess = cv2.subtract(red, cv2.max(green, blue))  # 0 where it would be negative
         values = grey[inside]
+        fine, coarse = _gradient(grey, FINE), _gradient(grey, COARSE)
+        change, news, residual = self._against(before, frame)
         return FrameMeasures(
+            time_s=frame.time_s,
             brightness=float(values.mean()),
             dark=float((values < DARK).mean()),
             burnt=float((values > BURNT).mean()),
-            red=float(red[inside].mean()),
-            structure=float((_gradient(grey)[inside] > EDGE).mean()),
-            sharpness=_sharpness(grey, inside),
+            red=float((excess[inside] > RED_EXCESS * 255).mean()),
+            structure=float((_gradient(grey, 1.0)[inside] > EDGE**2).mean()),
+            sharpness=float(1 - coarse[inside].mean() / (fine[inside].mean() + 1e-9)),
             change=change,
-            motion=motion,
+            news=news,
             residual=residual,
         )
 
-    def _against_the_one_before(self, rgb: np.ndarray) -> tuple[float, float, float]:
-        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        before, self._before = self._before, grey
+    def motion(self, before: SmallFrame, frame: SmallFrame) -> float:
+        """Median length of the optical flow between two frames, in diagonals of the picture."""
+        flow = _flow(frame.grey, before.grey)
+        return float(np.median(np.linalg.norm(flow[self._inside_flow], axis=1)) / np.hypot(*frame.grey.shape))
+
+    def _against(self, before: SmallFrame | None, frame: SmallFrame) -> tuple[float, float, float]:
         if before is None:
             return (np.nan,) * 3
-        inside = self._flow_view
-        flow = self._dis.calc(grey, before, None)
+        grey, inside = frame.grey, self._inside_flow
+        flow = _flow(grey, before.grey)
         y, x = np.mgrid[: grey.shape[0], : grey.shape[1]].astype(np.float32)
-        found = cv2.remap(before, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        motion = np.median(np.linalg.norm(flow[inside], axis=1)) / np.hypot(*grey.shape)
-        scale = grey[inside].std() / 255 + 0.01
-        return _difference(grey, before, inside), float(motion), _difference(grey, found, inside) / float(scale)
+        found = cv2.remap(
+            before.grey, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        contrast = grey[inside].std() / 255 + 0.01
+        change = _difference(grey, before.grey, inside)
+        return change, float(change / contrast), float(_difference(grey, found, inside) / contrast)
+
+
+def shrunk(seen: np.ndarray, width: int) -> np.ndarray:
+    """``seen`` for copies of ``width``, without what is near its border; all of it where nothing would be left."""
+    size = (width, max(1, round(seen.shape[0] * width / seen.shape[1])))
+    small = cv2.resize(seen.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    inner = cv2.erode(small, np.ones((INNER, INNER), np.uint8), borderValue=1) > 0
+    return inner if inner.any() else np.ones(size[::-1], bool)
+
+
+def _flow(src: np.ndarray, tgt: np.ndarray) -> np.ndarray:
+    # Made anew, since an estimator is not for several threads; that costs nothing beside its work.
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(src, tgt, None)
 
 
 def _difference(one: np.ndarray, other: np.ndarray, inside: np.ndarray) -> float:
@@ -101,23 +133,12 @@ def _difference(one: np.ndarray, other: np.ndarray, inside: np.ndarray) -> float
     return float(np.abs((first - first.mean()) - (second - second.mean())).mean())
 
 
-def _sharpness(grey: np.ndarray, inside: np.ndarray) -> float:
-    fine, coarse = (np.square(_gradient(grey, sigma)[inside]).mean() for sigma in (FINE, COARSE))
-    return float(1 - coarse / (fine + 1e-9))
-
-
-def _gradient(grey: np.ndarray, sigma: float = 1.0) -> np.ndarray:
+def _gradient(grey: np.ndarray, sigma: float) -> np.ndarray:
+    """Squared length of the gradient [1 / px^2] of a picture that was blurred by ``sigma`` [px]."""
     smooth = cv2.GaussianBlur(grey, (0, 0), sigma)
-    return np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
+    return (cv2.Sobel(smooth, cv2.CV_32F, 1, 0) / 8) ** 2 + (cv2.Sobel(smooth, cv2.CV_32F, 0, 1) / 8) ** 2
 
 
 def _scaled(picture: np.ndarray, width: int) -> np.ndarray:
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _shrunk(view: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The view at ``size`` (H, W) without what is near its border; all of it where nothing would be left."""
-    small = cv2.resize(view.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
-    inner = cv2.erode(small, np.ones((INNER, INNER), np.uint8), borderValue=1) > 0
-    return inner if inner.any() else np.ones(size, bool)

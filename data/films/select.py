@@ -29,7 +29,7 @@ class Limits:
 
     Args:
         blurred: share of the sharpness that the better frames around have.
-        cut, sudden, new: a cut leaves that residual, so many times the usual one around, and that much change.
+        cut, sudden, news: a cut leaves that residual, so many times the usual one around, and has that much news.
     """
 
     dark: float = 0.8
@@ -39,8 +39,8 @@ class Limits:
     blurred: float = 0.75
     duplicate: float = 0.0015
     cut: float = 0.32
-    sudden: float = 2.5
-    new: float = 0.06
+    sudden: float = 3.6
+    news: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def find_cuts(measures: Sequence[FrameMeasures], found: Sequence[Reason | None],
     residuals = np.where(within, [one.residual for one in measures], np.nan)
     usual = [np.nanmedian(around) if np.isfinite(around).any() else 0.0 for around in _windows(residuals, CUT_WINDOW)]
     limit = np.maximum(limits.cut, limits.sudden * np.array(usual))
-    changes = np.array([one.change for one in measures])
-    return np.flatnonzero((residuals > limit) & (changes > limits.new)).tolist()
+    news = np.array([one.news for one in measures])
+    return np.flatnonzero((residuals > limit) & (news > limits.news)).tolist()
 
 
 def is_blurred(sharpness: np.ndarray, begins: Sequence[int], limits: Limits) -> np.ndarray:

@@ -7,6 +7,7 @@ behind it.
 """
 
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from data.array_files import mapped_array
+from data.clips import Clip
 from data.formats.base import DataFormat, Found, Item
 from util.errors import UserError
 from util.intrinsics import Intrinsics
@@ -38,6 +40,10 @@ class PackedFormat(DataFormat):
         if phase not in self.index["phases"]:
             raise FileNotFoundError(f"{self.root} has no split {phase}; packed were {', '.join(self.index['phases'])}")
         return Found([item for item, _ in self._rows(phase).values()])
+
+    def _clip(self, name: str, items: list[Item]) -> Clip:
+        file = packed_view_file(items[0].image.parents[1], name)
+        return replace(super()._clip(name, items), view_file=file if file.is_file() else None)
 
     def read_frame(self, file: Path) -> np.ndarray:
         return mapped_array(file.parent)[int(file.name)].astype(np.float32) / 255.0
@@ -73,6 +79,11 @@ class PackedFormat(DataFormat):
                 image, depth = (Path(f"{shard}.{kind}.npy") / str(row) for kind in ("image", "depth"))
                 rows.append((Item(facts["name"], image, depth, facts["sequence"]), facts))
         return rows
+
+
+def packed_view_file(split: Path, clip: str) -> Path:
+    """Where the view of a clip lies (``data.clips.write_clip_view``)."""
+    return split / "views" / f"{clip}.npy"
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_a_single_frame_is_not_cut_into_two(tmp_path, save, size):
 @pytest.mark.parametrize("suffix", [*VIDEO_SUFFIXES, ".MP4"])
 def test_films_are_refused_with_the_command_that_cuts_them(root, suffix):
     (root / f"film{suffix}").touch()
-    with pytest.raises(UserError, match="python -m data.extract_frames") as caught:
+    with pytest.raises(UserError, match="python -m data.prepare_video") as caught:
         find_clips(root)
     assert f"{root}/film{suffix} --out {root}" in str(caught.value)
     assert [clip.name for clip in list_clips(root)] == ["a", "b"]

@@ -4,8 +4,8 @@ from argparse import Namespace
 
 import pytest
 
-from data import clips_dataset
-from data.clips_dataset import make_flow_estimator
+from data import flow_cache
+from data.flow_cache import make_flow_estimator
 from util.errors import UserError
 
 
@@ -16,14 +16,14 @@ def options(**changes):
 @pytest.fixture
 def offline(monkeypatch):
     """RAFT's weights cannot be had."""
-    build = clips_dataset.create_flow_estimator
+    build = flow_cache.create_flow_estimator
 
     def fail_for_raft(name, weights=None):
         if name.startswith("raft"):
             raise UserError("download failed")
         return build(name, weights)
 
-    monkeypatch.setattr(clips_dataset, "create_flow_estimator", fail_for_raft)
+    monkeypatch.setattr(flow_cache, "create_flow_estimator", fail_for_raft)
 
 
 def test_auto_is_dis_without_gpu_and_weights(offline):

@@ -1,11 +1,13 @@
 """The view of an endoscope is found: its border goes, its dark lumen stays."""
 
+from itertools import combinations
+
 import cv2
 import numpy as np
 import pytest
 
 from data.image_files import list_images, read_rgb
-from data.view_mask import bounding_box, find_view, inscribed_box, largest_part
+from data.view_mask import find_view, inscribed_box, largest_part, resize_view
 from util.errors import UserError
 
 HEIGHT, WIDTH = 60, 83
@@ -60,10 +62,6 @@ def test_no_frame_is_an_error():
         find_view([])
 
 
-def test_bounding_box_by_hand():
-    assert bounding_box(OCTAGON) == (4, 56, 6, 79)
-
-
 def test_the_inscribed_box_holds_no_border_and_most_of_the_view():
     top, bottom, left, right = inscribed_box(OCTAGON)
     assert OCTAGON[top:bottom, left:right].all()
@@ -80,11 +78,35 @@ def test_the_inscribed_box_of_an_ellipse_holds_no_border():
     assert (bottom - top) * (right - left) > 0.9 * 2 / np.pi * view.sum()
 
 
-def test_a_view_with_border_in_its_centre_has_no_box():
-    split = np.zeros((20, 30), bool)
-    split[:, :5] = split[:, 25:] = True
+def test_the_inscribed_box_is_the_largest_of_all():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        view = rng.random((7, 9)) < 0.8
+        rows, columns = (list(combinations(range(count + 1), 2)) for count in view.shape)
+        boxes = [view[t:b, start:end] for t, b in rows for start, end in columns]
+        largest = max(box.size for box in boxes if box.all())
+        top, bottom, left, right = inscribed_box(view)
+        assert view[top:bottom, left:right].all()
+        assert (bottom - top) * (right - left) == largest
+
+
+def test_the_box_of_a_large_view_reaches_its_border_to_the_pixel():
+    view = np.zeros((1080, 1920), bool)
+    view[101:997, 311:1603] = True
+    assert inscribed_box(view) == (101, 997, 311, 1603)
+
+
+def test_a_view_without_any_box_is_an_error():
     with pytest.raises(UserError, match="--no_crop"):
-        inscribed_box(split)
+        inscribed_box(np.zeros((20, 30), bool))
+
+
+def test_a_resized_view_holds_no_pixel_that_shows_anything_else():
+    view = np.ones((40, 60), bool)
+    view[10, 20] = False
+    small = resize_view(view, (20, 30))
+    assert not small[5, 10]
+    assert small.sum() == small.size - 1
 
 
 def test_the_largest_part_leaves_texts_beside_the_picture_out():

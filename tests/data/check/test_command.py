@@ -73,7 +73,7 @@ def test_every_fault_of_a_bad_set_is_listed_at_once(tiny_set, save, run):
         (B / "0005.png", "has 16 bits and no depth.json"),
         (tiny_set / "eval_B", "there is no folder"),
         (tiny_set / "test_B" / "0000.png", "is a colour picture"),
-        (video / "film.mp4", "data.extract_frames"),
+        (video / "film.mp4", "data.prepare_video"),
         (video / "first" / "0002.png", "cannot be read as a picture"),
         (video / "second", "differ in size: 20x28, 20x30"),
         (video / "third", "has 1 frame, at least 2 are needed"),

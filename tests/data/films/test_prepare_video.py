@@ -7,12 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
+from data import prepare_video
 from data.clips import find_clips
+from data.clips_dataset import ClipsDataset
 from data.films import film as film_module
-from data.films.measures import FrameMeasures
-from data.films.runs import MotionLimits, Run, choose_runs, unbroken
-from data.films.select import Reason, Selection
+from data.films import writer as writer_module
 from data.prepare_video import main
+from data.view_mask import resize_view
+from options.train_options import TrainOptions
 from util.video_files import VideoWriter
 
 SIZE = (96, 128)
@@ -54,7 +56,7 @@ def film(tmp_path):
 @pytest.fixture
 def run(tmp_path, capsys):
     def run(*args, out="video_train"):
-        code = main([*map(str, args), f"--out={tmp_path / out}", "--workers=1"])
+        code = main([*map(str, args), f"--out={tmp_path / out}", "--load_size=32", "--workers=1"])
         return code, capsys.readouterr().out, tmp_path / out
 
     return run
@@ -72,8 +74,7 @@ def test_a_film_becomes_the_clips_of_its_scenes_without_border_and_dark_frames(r
     assert [(clip.name, len(clip)) for clip in clips] == [("one_000", 20), ("one_001", 16)]
     first = clips[0].read(0, 1)[0]
     assert first.min() > 30 / 255  # nothing of the border
-    assert first.shape[0] > 60
-    assert first.shape[1] > 80
+    assert first[..., 0].size > 0.6 * cv2.contourArea(OCTAGON)
 
 
 def test_manifest_says_where_each_frame_is_from(run, film):
@@ -83,7 +84,8 @@ def test_manifest_says_where_each_frame_is_from(run, film):
     assert [int(row["frame"]) for row in rows] == [*range(20), *range(24, 40)]
     assert float(rows[20]["time_s"]) == pytest.approx(24 / 25)
     assert all((out / row["file"]).is_file() for row in rows)
-    assert (rows[0]["motion"], rows[0]["source"], rows[0]["step"]) == ("", "one.avi", "1")
+    assert (rows[0]["motion"], rows[0]["source"], rows[0]["gap"]) == ("", "one.avi", "")
+    assert {row["gap"] for row in rows[1:20]} == {"1"}
     # 3 px of a diagonal of 160 px
     assert np.median([float(row["motion"]) for row in rows[1:20]]) == pytest.approx(3 / 160, rel=0.2)
 
@@ -93,9 +95,9 @@ def test_contact_sheet_shows_each_verdict_with_pictures_that_are_there(run, film
     sheet = out.with_name("sheet_video_train")
     page = (sheet / "index.html").read_text()
     assert "too dark (4)" in page
-    assert "<h3>kept</h3>" in page
+    assert "<h3>kept (36)</h3>" in page
     pictures = list((sheet / "frames").iterdir())
-    assert len(pictures) == 12 + 4
+    assert len(pictures) == 12 + 4 + 1
     assert all(f"frames/{picture.name}" in page for picture in pictures)
 
 
@@ -109,15 +111,96 @@ def test_camera_is_cropped_with_its_frames(run, film, tmp_path):
     assert (camera["fx"], camera["cx"], camera["cy"]) == pytest.approx((100, 63.5 - left, 47.5 - top))
 
 
+def test_frames_are_scaled_down_with_their_camera(run, film, tmp_path):
+    fields = {"width": 128, "height": 96, "fx": 100, "fy": 100, "cx": 63.5, "cy": 47.5}
+    (tmp_path / "camera.json").write_text(json.dumps(fields))
+    _, _, out = run(film, f"--intrinsics={tmp_path / 'camera.json'}", "--short_side=40")
+    height, width = find_clips(out)[0].read(0, 1)[0].shape[:2]
+    top, bottom, left, right = json.loads((out / ".prepare" / "one.json").read_text())["crop"]
+    assert min(height, width) == 40
+    camera = json.loads((out / "one_000" / "intrinsics.json").read_text())
+    assert (camera["height"], camera["width"]) == (height, width)
+    # The ray through the centre of a pixel stays what it was.
+    scale = width / (right - left)
+    assert camera["fx"] == pytest.approx(100 * scale)
+    assert camera["cx"] == pytest.approx((63.5 - left + 0.5) * scale - 0.5)
+
+
 def test_slow_films_are_thinned_out_and_still_ones_give_no_clip(run, tmp_path):
     slow = write_film(tmp_path / "slow.avi", moving(2, 60, step=1))
     still = write_film(tmp_path / "still.avi", [frame(texture(3), 10)] * 20)
-    _, said, out = run(slow, still, "--min_motion=0.012")
+    _, said, out = run(slow, still, "--min_motion=0.01")
     assert [clip.name for clip in find_clips(out)] == ["slow_000"]
-    steps = {int(row["step"]) for row in csv.DictReader((out / "manifest.csv").open())}
-    assert len(steps) == 1
-    assert steps.pop() > 1
+    rows = list(csv.DictReader((out / "manifest.csv").open()))
+    # 1 px of a diagonal of 160 px a frame: 2 frames are enough
+    assert {row["gap"] for row in rows[1:]} == {"2"}
+    assert all(0.01 <= float(row["motion"]) <= 0.05 for row in rows[1:])
     assert "still.avi: 0 of 20 frames in 0 clips" in said
+
+
+def test_interlaced_films_become_pictures_of_one_moment(run, tmp_path, save):
+    step = 6
+    moments = moving(5, 41, step=step // 2)  # a frame's odd rows are of the moment after
+    for number in range(20):
+        woven = moments[2 * number].copy()
+        woven[1::2] = moments[2 * number + 1][1::2]
+        save(tmp_path / "woven" / f"{number:02d}.png", woven)
+    _, said, out = run(tmp_path / "woven")
+    assert "(none dropped, interlaced)" in said
+    clip = find_clips(out)[0]
+    top, bottom, left, right = json.loads((out / ".prepare" / "woven.json").read_text())["crop"]
+    for index in range(3):
+        truth = moments[2 * int(clip.files[index].stem)][top:bottom, left:right] / 255
+        assert np.abs(clip.read(index, 1)[0] - truth).mean() < 0.02
+
+
+def test_texts_over_the_picture_are_left_out_of_the_masks_of_flow(run, tmp_path, save):
+    box = (slice(30, 44), slice(50, 90))
+    for number, one in enumerate(moving(6, 60, step=4)):
+        one[box] = (20, 60, 230)
+        save(tmp_path / "marked" / f"{number:02d}.png", one)
+    _, said, out = run(tmp_path / "marked")
+    assert "% overlays" in said
+    clip = find_clips(out)[0]
+    top, bottom, left, right = json.loads((out / ".prepare" / "marked.json").read_text())["crop"]
+    seen = np.ones(SIZE, bool)
+    seen[box] = False
+    assert not clip.view()[~seen[top:bottom, left:right]].any()
+    assert clip.view().mean() > 0.7 * seen[top:bottom, left:right].mean()
+    masks = np.load(next((out.parent / "flow_cache").rglob("mask.npy")))
+    where = resize_view(clip.view(), masks.shape[-2:])
+    assert not masks[..., ~where].any()
+    assert masks[..., where].mean() > 0.5
+
+
+def test_flow_is_where_training_looks_for_it(run, film):
+    _, _, out = run(film)
+    folders = {path.parent.name for path in (out.parent / "flow_cache").rglob("flow.npy")}
+    assert folders == {"one_000", "one_001"}
+    opt = TrainOptions().parse([f"--dataroot={out.parent}", "--load_size=32", "--gpu_ids=-1", "--name=x"])
+    computed = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.flow_cache.flow_both_ways", lambda *args: computed.append(args))
+        assert len(ClipsDataset.from_options(opt)) == 20 + 16 - 4
+    assert computed == []
+
+
+def test_flow_can_be_left_to_the_training(run, film):
+    _, _, out = run(film, "--flow=none")
+    assert not (out.parent / "flow_cache").exists()
+
+
+def test_several_films_are_prepared_in_processes_as_in_one(film, tmp_path, capsys):
+    other = write_film(tmp_path / "films" / "two.avi", moving(7, 12))
+    broken = tmp_path / "films" / "broken.mp4"
+    broken.write_bytes(b"no film")
+    for workers in (1, 3):
+        inputs = map(str, (film, broken, other))
+        assert main([*inputs, f"--out={tmp_path / f'by{workers}'}", f"--workers={workers}", "--flow=none"]) == 1
+    assert contents(tmp_path / "by1") == contents(tmp_path / "by3")
+    said = capsys.readouterr().out
+    assert said.count("two.avi: 12 of 12 frames in 1 clip (none dropped)") == 2
+    assert said.count(f"not prepared: {broken} cannot be read as a film") == 2
 
 
 def test_a_broken_film_is_told_of_and_the_rest_goes_on(run, film, tmp_path):
@@ -142,7 +225,7 @@ def test_folders_of_frames_are_films_too(run, tmp_path, save):
     for number, one in enumerate(moving(4, 8)):
         save(tmp_path / "frames" / f"{number}.png", one)
     _, said, out = run(tmp_path / "frames")
-    assert "frames: 8 of 8 frames in 1 clips (none dropped)" in said
+    assert "frames: 8 of 8 frames in 1 clip (none dropped)" in said
     np.testing.assert_allclose(find_clips(out)[0].read(0, 1)[0].mean(), 0.5, atol=0.2)
 
 
@@ -156,17 +239,25 @@ def test_finished_films_are_not_prepared_again_and_changed_settings_are(run, fil
     monkeypatch.setattr(film_module, "measure_film", lambda *args: measured.append(1) or original(*args))
     assert run(film)[1] == said
     assert (measured, contents(out)) == ([], before)
-    run(film, "--max_frames=10")
+    run(film, "--clip_length=10")
     assert measured == [1]
     assert sorted(clip.name for clip in find_clips(out)) == ["one_000", "one_001", "one_002", "one_003"]
 
 
 @pytest.mark.parametrize(
-    ("broken_at", "count"), [("write_picture", 1), ("write_picture", 9), ("write_picture", 45), ("write_text", 1)]
+    ("module", "broken_at", "count"),
+    [
+        (writer_module, "write_picture", 1),
+        (writer_module, "write_picture", 9),
+        (writer_module, "write_picture", 36),
+        (film_module, "write_view", 1),
+        (film_module, "write_text", 1),
+        (prepare_video, "write_sheet", 1),
+    ],
 )
-def test_what_was_broken_off_is_made_as_if_nothing_had_been(run, film, monkeypatch, broken_at, count):
+def test_what_was_broken_off_is_made_as_if_nothing_had_been(run, film, monkeypatch, module, broken_at, count):
     _, _, whole = run(film, out="whole")
-    original, calls = getattr(film_module, broken_at), 0
+    original, calls = getattr(module, broken_at), 0
 
     def stop(*args):
         nonlocal calls
@@ -176,12 +267,14 @@ def test_what_was_broken_off_is_made_as_if_nothing_had_been(run, film, monkeypat
         return original(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(film_module, broken_at, stop)
+        patch.setattr(module, broken_at, stop)
         with pytest.raises(KeyboardInterrupt):
             run(film)
     _, _, out = run(film)
     assert contents(out) == contents(whole)
-    assert contents(out.with_name("sheet_video_train")).keys() == contents(out.with_name("sheet_whole")).keys()
+    sheets = [contents(folder.with_name(f"sheet_{folder.name}")) for folder in (out, whole)]
+    pictures = [{name: content for name, content in sheet.items() if name.suffix == ".jpg"} for sheet in sheets]
+    assert pictures[0] == pictures[1]
 
 
 @pytest.mark.parametrize(
@@ -189,38 +282,10 @@ def test_what_was_broken_off_is_made_as_if_nothing_had_been(run, film, monkeypat
     [
         (["a.mp4", "b/a.avi"], "several inputs are called a"),
         (["a.mp4", "--min_motion=0.5"], "--min_motion 0.5 must lie between 0 and --max_motion"),
-        (["a.mp4", "--max_step=0"], "--max_step 0: must be at least 1"),
+        (["a.mp4", "--max_gap=0"], "argument --max_gap: 0: must be at least 1"),
     ],
 )
 def test_mistakes_in_the_flags_are_named(run, capsys, args, words):
     with pytest.raises(SystemExit):
         run(*args)
     assert words in capsys.readouterr().err
-
-
-# Runs by hand
-
-
-def measures(*motions):
-    return [FrameMeasures(0.4, 0, 0, 0, 0.1, 0.6, 0.02, motion, 0.1) for motion in motions]
-
-
-def test_a_duplicate_breaks_nothing_and_other_faults_and_cuts_do():
-    found = [None, None, Reason.DUPLICATE, None, Reason.DARK, None, None, None]
-    assert unbroken(Selection(found, [7])) == [[0, 1, 3], [5, 6], [7]]
-
-
-def test_step_is_the_smallest_with_enough_motion():
-    selection = Selection([None] * 9, [])
-    limits = MotionLimits(min_motion=0.004, max_motion=0.02, max_step=4, min_frames=3)
-    assert choose_runs(measures(*[0.005] * 9), selection, limits) == [Run(tuple(range(9)), 1)]
-    assert choose_runs(measures(*[0.0015] * 9), selection, limits) == [Run((0, 3, 6), 3)]
-    assert choose_runs(measures(*[0.0005] * 9), selection, limits) == []  # would need 8
-    assert choose_runs(measures(*[0.03] * 9), selection, limits) == []  # too fast
-    assert choose_runs(measures(*[0.0] * 9), selection, limits) == []
-
-
-def test_long_runs_are_cut_and_rests_that_are_too_short_left_out():
-    limits = MotionLimits(min_motion=0.001, max_frames=4, min_frames=3)
-    runs = choose_runs(measures(*[0.01] * 10), Selection([None] * 10, []), limits)
-    assert [run.frames for run in runs] == [(0, 1, 2, 3), (4, 5, 6, 7)]

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data.films.measures import Measurer
+from data.films.frames import FilmFrame
+from data.films.measures import Measurer, SmallFrame
 from data.films.select import Reason, select
 from data.image_files import list_images, read_rgb
 from data.phantom.camera import square_intrinsics
@@ -33,8 +34,9 @@ def read_clip(folder: Path) -> list[np.ndarray]:
 
 def measured(frames):
     view = largest_part(find_view(frame.astype(np.float32) / 255 for frame in frames))
-    measurer = Measurer(view)
-    return [measurer(frame) for frame in frames]
+    measure = Measurer(view)
+    small = [SmallFrame.of(FilmFrame(number, number / 25, frame)) for number, frame in enumerate(frames)]
+    return [measure(before, frame) for before, frame in zip([None, *small[:-1]], small, strict=True)]
 
 
 def smeared(frame, length=11):

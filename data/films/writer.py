@@ -1,0 +1,183 @@
+"""Frames of a film as folders of pictures, which appear all at once."""
+
+import json
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from data.clips import VIEW_FILE, write_clip_view
+from data.films.chooser import ClipChooser, Place, Step
+from data.films.frames import FilmFrame
+from data.films.measures import SmallFrame
+from data.films.sheet import write_thumbnail
+from data.image_files import write_picture
+from util.files import write_text
+from util.intrinsics import INTRINSICS_JSON, Intrinsics, scale_intrinsics
+from util.threads import map_ahead
+
+STATE = ".prepare"  # folder, among the clips, of what is known of films
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is written of each frame.
+
+    Args:
+        box: (top, bottom, left, right) [px].
+        short_side: px that the box is scaled down to where it is larger; None leaves it.
+        seen: bool (H, W), where the film shows what the camera sees.
+        camera: of the whole frames.
+    """
+
+    box: tuple[int, int, int, int]
+    short_side: int | None
+    seen: np.ndarray
+    camera: Intrinsics | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of what is written [px]."""
+        top, bottom, left, right = self.box
+        height, width = bottom - top, right - left
+        scale = 1.0 if self.short_side is None else min(1.0, self.short_side / min(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def picture(self, rgb: np.ndarray) -> np.ndarray:
+        """The frame as it is written."""
+        return self._resized(self._boxed(rgb), cv2.INTER_AREA)
+
+    def view(self) -> np.ndarray:
+        """``seen`` of what is written."""
+        return self._resized(self._boxed(self.seen).astype(np.float32), cv2.INTER_AREA) > 0.99
+
+    def written_camera(self) -> dict[str, float] | None:
+        """Of what is written, as a file of intrinsics has it."""
+        if self.camera is None:
+            return None
+        top, bottom, left, right = self.box
+        K = scale_intrinsics(self.camera.K, self.camera.size, self.seen.shape)
+        K = K - np.array([[0, 0, left], [0, 0, top], [0, 0, 0]])
+        K = scale_intrinsics(K, (bottom - top, right - left), self.size)
+        height, width = self.size
+        fields = {"width": width, "height": height, "fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
+        return {key: float(value) for key, value in fields.items()}
+
+    def _boxed(self, picture: np.ndarray) -> np.ndarray:
+        top, bottom, left, right = self.box
+        return np.ascontiguousarray(picture[top:bottom, left:right])
+
+    def _resized(self, picture: np.ndarray, how: int) -> np.ndarray:
+        height, width = self.size
+        same = picture.shape[:2] == self.size
+        return picture if same else cv2.resize(picture, (width, height), interpolation=how)
+
+
+def partial_folder(out: Path, film: Path) -> Path:
+    """Where the clips of a film are written."""
+    return out / STATE / f"{film.stem}.partial"
+
+
+class _Job(NamedTuple):
+    frame: FilmFrame
+    target: Path | None
+    on_sheet: bool
+
+
+class ClipWriter:
+    """Writes the clips of one film.
+
+    Args:
+        film: their source.
+        out: folder of all clips.
+        cut: what is written of a frame.
+        min_length: frames that a clip must have.
+    """
+
+    def __init__(self, film: Path, out: Path, cut: Cut, min_length: int) -> None:
+        self.film, self.out, self.cut, self.min_length = film, out, cut, min_length
+        self.partial = partial_folder(out, film)
+        self._rows: list[list[dict[str, Any]]] = []  # of each clip
+
+    def write(
+        self,
+        frames: Iterable[FilmFrame],
+        chooser: ClipChooser,
+        on_sheet: Collection[int],
+        pool: ThreadPoolExecutor,
+        ahead: int,
+    ) -> list[dict[str, Any]]:
+        """Write a folder for each clip, which appears when all are there, and thumbnails of frames on the sheet.
+
+        Args:
+            frames: all frames of the film.
+            chooser: which are written.
+            on_sheet: numbers of the frames that the sheet shows.
+            pool: its threads scale and write, ``ahead`` frames at once.
+
+        Returns:
+            A row of the manifest for each frame that was written.
+        """
+        jobs = self._jobs(frames, chooser, on_sheet, pool, ahead)
+        for _ in map_ahead(pool, self._do, jobs, ahead):
+            pass
+        return self._publish()
+
+    def _jobs(
+        self,
+        frames: Iterable[FilmFrame],
+        chooser: ClipChooser,
+        on_sheet: Collection[int],
+        pool: ThreadPoolExecutor,
+        ahead: int,
+    ) -> Iterator[_Job]:
+        def with_copy(frame: FilmFrame) -> tuple[FilmFrame, SmallFrame | None]:
+            return frame, SmallFrame.of(frame) if chooser.wants(frame.number) else None
+
+        for frame, copy in map_ahead(pool, with_copy, frames, ahead):
+            target = None if copy is None else self._target(frame.number, chooser(frame.number, copy))
+            if target is not None or frame.number in on_sheet:
+                yield _Job(frame, target, frame.number in on_sheet)
+
+    def _target(self, number: int, step: Step) -> Path | None:
+        if step.place is Place.BETWEEN:
+            return None
+        if step.place is Place.FIRST:
+            self._rows.append([])
+        motion = None if step.motion is None else round(step.motion, 5)
+        self._rows[-1].append({"frame": number, "gap": step.gap, "motion": motion})
+        return self.partial / f"{len(self._rows) - 1}" / f"{number:06d}.png"
+
+    def _do(self, job: _Job) -> None:
+        rgb = job.frame.rgb()
+        if job.target is not None:
+            write_picture(job.target, self.cut.picture(rgb))
+        if job.on_sheet:
+            write_thumbnail(self.film, self.out, job.frame.number, rgb)
+
+    def _publish(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        long_enough = [at for at, clip in enumerate(self._rows) if len(clip) >= self.min_length]
+        for index, at in enumerate(long_enough):
+            name = f"{self.film.stem}_{index:03d}"
+            self._write_sidecars(self.partial / str(at))
+            for row in self._rows[at]:
+                where = {"clip": name, "file": f"{name}/{row['frame']:06d}.png", "source": self.film.name}
+                rows.append(where | row)
+        for index, at in enumerate(long_enough):
+            (self.partial / str(at)).replace(self.out / f"{self.film.stem}_{index:03d}")
+        shutil.rmtree(self.partial, ignore_errors=True)
+        return rows
+
+    def _write_sidecars(self, folder: Path) -> None:
+        """Camera, and where the frames show what it sees unless that is everywhere."""
+        camera, view = self.cut.written_camera(), self.cut.view()
+        if camera is not None:
+            write_text(folder / INTRINSICS_JSON, json.dumps(camera) + "\n")
+        if not view.all():
+            write_clip_view(folder / VIEW_FILE, view)
