@@ -8,7 +8,7 @@ import numpy as np
 
 from data.films.measures import FrameMeasures
 
-SHARPNESS_WINDOW = 50  # frames before and behind, whose sharpness a frame is compared with
+SHARPNESS_WINDOW = 12  # frames before and behind, whose sharpness a frame is compared with
 CUT_WINDOW = 6  # and whose motion a cut is compared with
 
 
@@ -35,8 +35,8 @@ class Limits:
     dark: float = 0.8
     burnt: float = 0.4
     red: float = 0.7
-    structure: float = 0.01
-    blurred: float = 0.75
+    structure: float = 0.0025
+    blurred: float = 0.78
     duplicate: float = 0.0015
     cut: float = 0.32
     sudden: float = 3.6
@@ -60,12 +60,13 @@ def select(measures: Sequence[FrameMeasures], limits: Limits = Limits()) -> Sele
     """Judge all frames of a video: first by themselves, then against their scene."""
     found = [unusable(one, limits) for one in measures]
     begins = find_cuts(measures, found, limits)
-    blurred = is_blurred(np.array([one.sharpness for one in measures]), begins, limits)
-    for index, one in enumerate(measures):
-        if found[index] is None:
-            found[index] = (
-                Reason.BLURRED if blurred[index] else Reason.DUPLICATE if one.change < limits.duplicate else None
-            )
+    usable = np.array([reason is None for reason in found])
+    blurred = is_blurred(np.where(usable, [one.sharpness for one in measures], np.nan), begins, limits)
+    for index in np.flatnonzero(usable):
+        if blurred[index]:
+            found[index] = Reason.BLURRED
+        elif measures[index].change < limits.duplicate:
+            found[index] = Reason.DUPLICATE
     return Selection(found, begins)
 
 
@@ -94,10 +95,19 @@ def find_cuts(measures: Sequence[FrameMeasures], found: Sequence[Reason | None],
 
 
 def is_blurred(sharpness: np.ndarray, begins: Sequence[int], limits: Limits) -> np.ndarray:
-    """Against the level around each frame, within its scene, since endoscopes and scenes differ: bool (N,)."""
-    scenes = np.split(sharpness, begins)
-    levels = [np.percentile(around, 75) for scene in scenes for around in _windows(scene, SHARPNESS_WINDOW)]
+    """Against the level around each frame, within its scene, since endoscopes and scenes differ: bool (N,).
+
+    Args:
+        sharpness: (N,); nan for frames that show nothing, whose noise is sharp.
+        begins: of scenes.
+    """
+    levels = [_level(around) for scene in np.split(sharpness, begins) for around in _windows(scene, SHARPNESS_WINDOW)]
     return sharpness < limits.blurred * np.array(levels)
+
+
+def _level(sharpness: np.ndarray) -> float:
+    known = sharpness[np.isfinite(sharpness)]
+    return float(np.percentile(known, 75)) if known.size else np.nan
 
 
 def _windows(values: np.ndarray, reach: int) -> list[np.ndarray]:

@@ -1,11 +1,11 @@
 """Frames of films and folders: in order, with their times; and samples from all over a film."""
 
-import av
 import cv2
 import numpy as np
 import pytest
 
 from data.films.frames import count_frames, read_film, sample_film
+from tests.data.films.film_files import encode_film
 from util.errors import UserError
 
 SIZE = (48, 64)
@@ -17,18 +17,9 @@ def grey(level):
 
 
 def encode(path, levels, gop=12):
-    """A film of grey frames with a frame that is stored whole every ``gop``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=FPS)
-        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
-        stream.codec_context.gop_size = gop
-        stream.bit_rate = 4_000_000
-        stream.options = {"sc_threshold": "1000000000"}  # no whole frames between them
-        for level in levels:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey(level), format="rgb24")))
-        container.mux(stream.encode())
-    return path
+    """A film of grey frames."""
+    no_others = {"sc_threshold": 10**9}  # whole frames only where they are asked for
+    return encode_film(path, [grey(level) for level in levels], codec="mpeg4", fps=FPS, gop=gop, b="4M", **no_others)
 
 
 @pytest.fixture
