@@ -20,7 +20,7 @@ def find_view(frames: Iterable[np.ndarray]) -> np.ndarray:
     Border is what stays dark and hangs together with the picture's edge; a dark lumen in the middle is no border.
 
     Args:
-        frames: RGB in [0, 1], each (H, W, 3), all of one size.
+        frames: in [0, 1], each (H, W, C), all of one size; the brightest channel counts.
 
     Returns:
         bool (H, W), True inside the view; all True when there is no border.

@@ -1,7 +1,5 @@
 """Interlaced video: a frame's even and odd rows are of two moments, and what moves gets a comb for an edge."""
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 
@@ -12,15 +10,31 @@ COMB = 6  # grey levels by which an odd row stands out from both its neighbours
 REACH = (5, 9)  # (rows, columns) around a comb that are made new too [px]
 
 
-def is_interlaced(frames: Iterable[np.ndarray]) -> bool:
-    """Whether frames of a film, RGB uint8 (H, W, 3), are interlaced."""
-    combed = [combing(rgb) > COMBED for rgb in frames]
-    return bool(combed) and sum(combed) >= COMBED_SHARE * len(combed)
+class CombCount:
+    """Counts frames with combs."""
+
+    def __init__(self) -> None:
+        self.combed = self.count = 0
+
+    def add(self, rgb: np.ndarray) -> None:
+        """See a frame, RGB uint8 (H, W, 3)."""
+        self.combed += combing(rgb) > COMBED
+        self.count += 1
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether the frames are those of an interlaced film."""
+        return self.count > 0 and self.combed >= COMBED_SHARE * self.count
 
 
 def combing(rgb: np.ndarray) -> float:
-    """How much more changes from row to row than from column to column: about 1 in a picture without a comb."""
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    """How much more changes from row to row than from column to column: about 1 in a picture without a comb.
+
+    The middle of the picture is looked at, RGB uint8 (H, W, 3).
+    """
+    height, width = rgb.shape[:2]
+    middle = rgb[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    grey = cv2.cvtColor(middle, cv2.COLOR_RGB2GRAY).astype(np.float32)
     down, along = (_curvature(picture) for picture in (grey, grey.T))
     return float(down / (along + 1e-3))
 

@@ -1,6 +1,6 @@
 """What is the same in all of a film: where the view is, what was drawn over it, and whether it is interlaced."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 
 from data.films.frames import sample_film
-from data.films.interlace import deinterlaced, is_interlaced
+from data.films.interlace import CombCount
 from data.view_mask import find_view, largest_part
 from util.errors import UserError
 
 SAMPLES = 120  # frames that are looked at
-INTERLACE_SAMPLES = 40
 MIN_SAMPLES = 20  # with fewer, what happens to stand still is no overlay yet
 MOVES = 15.0  # grey levels that a pixel of the view changes by, in a film that can tell
 STILL = 3.0  # and one of an overlay at most
@@ -34,11 +33,13 @@ class FilmLook:
         view: where it shows something: the largest part inside the black border.
         overlay: texts and pictures over the view that stand still; False outside of it.
         interlaced: its odd rows are of another moment than the even ones.
+        picture: one of its frames, RGB uint8 (H, W, 3).
     """
 
     view: np.ndarray
     overlay: np.ndarray
     interlaced: bool
+    picture: np.ndarray
 
     @property
     def seen(self) -> np.ndarray:
@@ -52,26 +53,46 @@ def study_film(source: Path) -> FilmLook:
     Raises:
         UserError: nothing of it can be read, it is black, or its frames differ in size.
     """
-    interlaced = is_interlaced(sample_film(source, INTERLACE_SAMPLES))
-    still = StillParts()
-    view = find_view(_watched(source, still, interlaced))
+    still, combs, richest = StillParts(), CombCount(), RichestFrame()
+    view = find_view(_brightest(_watched(source, still, combs, richest)))
     if not view.any():
         raise UserError(f"{source} is black")
     # The rim of the view is blurred, and compression makes it darker and brighter.
     rim = _square(2 * _pixels(SOFT_RIM, view) + 1)
     view = cv2.erode(largest_part(view).astype(np.uint8), rim, borderValue=1) > 0
-    return FilmLook(view, still.overlay(view), interlaced)
+    return FilmLook(view, still.overlay(view), combs.interlaced, richest.picture)
 
 
-def _watched(source: Path, still: "StillParts", interlaced: bool) -> Iterator[np.ndarray]:
-    """The frames in [0, 1]; ``still`` sees them too."""
+def _watched(source: Path, *watchers: "StillParts | CombCount | RichestFrame") -> Iterator[np.ndarray]:
+    """Frames of a film, which the watchers see too."""
     size = None
     for number, rgb in enumerate(sample_film(source, SAMPLES)):
         size = size or rgb.shape
         if rgb.shape != size:
             raise UserError(f"{source}: picture {number} of the film is {rgb.shape[:2]} pixels, the first {size[:2]}")
-        still.add(deinterlaced(rgb) if interlaced else rgb)
-        yield rgb.astype(np.float32) / 255
+        for watcher in watchers:
+            watcher.add(rgb)
+        yield rgb
+
+
+def _brightest(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The brightest channel of each frame, in [0, 1], (H, W, 1)."""
+    for rgb in frames:
+        red, green, blue = cv2.split(rgb)
+        yield (cv2.max(cv2.max(red, green), blue).astype(np.float32) / 255)[..., None]
+
+
+class RichestFrame:
+    """Keeps the frame with the most contrast."""
+
+    def __init__(self) -> None:
+        self.contrast, self.picture = -1.0, np.zeros((1, 1, 3), np.uint8)
+
+    def add(self, rgb: np.ndarray) -> None:
+        """See a frame, RGB uint8 (H, W, 3)."""
+        contrast = float(rgb[::8, ::8].std())
+        if contrast > self.contrast:
+            self.contrast, self.picture = contrast, rgb
 
 
 class StillParts:
@@ -85,7 +106,8 @@ class StillParts:
         """See a frame, RGB uint8 (H, W, 3)."""
         height, width = rgb.shape[:2]
         scale = min(1.0, WIDTH / width)
-        colours = cv2.resize(rgb, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+        # Every second row: those of one moment, should it be interlaced.
+        colours = cv2.resize(rgb[::2], (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
         colours = colours.astype(np.float32)
         right, down = (cv2.Sobel(colours, cv2.CV_32F, *along) / 8 for along in ((1, 0), (0, 1)))
         self._sum, self._squares = self._sum + colours, self._squares + colours**2

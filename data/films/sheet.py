@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from dominate import tags
 
-from data.films.frames import sample_film
 from data.films.look import FilmLook
 from data.films.select import Selection
 from data.image_files import read_rgb, write_picture
@@ -23,7 +22,7 @@ STYLE = """
 .card { padding: 18px 20px; margin-bottom: 18px; }
 .card h3 { font-size: 13.5px; font-weight: 600; margin: 16px 0 0; }
 .pictures { grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)); margin-top: 8px; }
-.view { max-width: 420px; }
+.view { grid-template-columns: minmax(0, 360px); }
 """
 
 
@@ -47,13 +46,12 @@ def write_thumbnail(film: Path, out: Path, number: int, rgb: np.ndarray) -> None
 
 
 def write_view(film: Path, out: Path, look: FilmLook, box: tuple[int, int, int, int]) -> None:
-    """A frame from the middle of the film with border and overlays coloured, and the box that is cut out."""
-    sampled = list(sample_film(film, 3))
-    rgb = sampled[len(sampled) // 2].astype(np.float32)
+    """A frame of the film with border and overlays coloured, and the box that is cut out."""
+    rgb = look.picture.astype(np.float32)
     for mask, colour in ((~look.view, BORDER_COLOUR), (look.overlay, OVERLAY_COLOUR)):
         rgb[mask] = (rgb[mask] + colour) / 2
     top, bottom, left, right = box
-    thickness = max(1, len(rgb) // VIEW_HEIGHT)
+    thickness = max(2, 2 * len(rgb) // VIEW_HEIGHT)
     marked = cv2.rectangle(rgb.round().astype(np.uint8), (left, top), (right - 1, bottom - 1), BOX_COLOUR, thickness)
     write_picture(_picture(film, out, "view"), _scaled(marked, VIEW_HEIGHT))
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.films.interlace import COMBED, comb_mask, combing, deinterlaced, is_interlaced
+from data.films.interlace import COMBED, CombCount, comb_mask, combing, deinterlaced
 from data.image_files import list_images, read_rgb
 
 
@@ -23,6 +23,13 @@ def woven(shift):
     frame = moment(0).copy()
     frame[1::2] = moment(shift)[1::2]
     return frame
+
+
+def is_interlaced(frames):
+    combs = CombCount()
+    for frame in frames:
+        combs.add(frame)
+    return combs.interlaced
 
 
 def test_combing_is_about_1_in_a_picture_and_large_in_a_comb():
