@@ -27,7 +27,7 @@ from data.streams import Stream
 from data.transforms import Preprocessing
 from models.geometry.flow import create_flow_estimator
 
-WORKERS = (0, 1, 2, 4)
+WORKERS = (0, 1, 2, 4, 8, 16)
 PHASE = "train"
 MIN_SAMPLES = 16  # of each data set
 NOISE = 4 / 255  # in the frames: without it their files would be smaller, and faster to read, than real ones

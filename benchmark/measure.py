@@ -1,4 +1,6 @@
-"""Everything that is measured, in its order: peaks of memory, then groups of cases in turns, then the loader."""
+"""Everything that is measured, in its order: peaks of memory, then groups of cases in turns, then the loader
+and the preparation of films.
+"""
 
 import re
 import sys
@@ -6,12 +8,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from benchmark.cases import Case, Group, plan_groups
+from benchmark.cases import KINDS, Case, Group, plan_groups
 from benchmark.effort import Advance, group_units, iteration_units, loader_units, peak_units
+from benchmark.films import film_units, measure_films
 from benchmark.loader import measure_loader
 from benchmark.machine import describe_machine
 from benchmark.options import NETWORK_OPTIONS, network_flags
-from benchmark.report import loader_row, make_rows
+from benchmark.report import film_row, loader_row, make_rows
 from benchmark.runner import Setup
 from benchmark.timing import Measured, take_turns
 from benchmark.workers import LocalWorker, ProcessWorker, Worker, WorkerPool
@@ -31,6 +34,7 @@ def measure(opt: Namespace) -> Iterator[Figures]:
         groups = plan_groups(opt, can_keep=can_keep(opt, pool))
         sizes = opt.sizes if "loader" in opt.what else []
         total = sum(group_units(opt, group) for group in groups) + sum(loader_units(opt, size) for size in sizes)
+        total += film_units(opt) if "films" in opt.what else 0
         with progress_bar(total, "benchmark", "kilopixels") as bar:
             peaks = measure_peaks(groups, setup, bar.update) if opt.memory else {}
             if groups:
@@ -43,13 +47,16 @@ def measure(opt: Namespace) -> Iterator[Figures]:
                 times = measure_loader(size, opt.batch, opt.repeats, bar.update)
                 figures["loader"] += map(loader_row, times)
                 yield figures
+            if "films" in opt.what:
+                figures["films"] += map(film_row, measure_films(opt.repeats, bar.update))
+                yield figures
 
 
 def empty_figures(opt: Namespace) -> Figures:
     """The machine and the options that change a figure; nothing is measured yet."""
     names = ("what", "baseline", "sizes", "batch", "infer_batches", "precisions", "extras", "repeats", "warmup")
     options = {name: getattr(opt, name) for name in (*names, *NETWORK_OPTIONS)}
-    found = {"parameters": {}, "product_flops_per_s": {}, "cases": [], "loader": []}
+    found = {"parameters": {}, "product_flops_per_s": {}, "cases": [], "loader": [], "films": []}
     return {"machine": describe_machine(opt.device), "options": options, **found}
 
 
@@ -60,7 +67,7 @@ def start_worker(setup: Setup, keep_memory: bool) -> Worker:
 
 def can_keep(opt: Namespace, pool: WorkerPool) -> bool:
     """Whether the allocator of a process on this machine can be told to keep memory; on a GPU it is of no concern."""
-    if opt.device.type != "cpu" or opt.what == ["loader"]:
+    if opt.device.type != "cpu" or not set(opt.what) & set(KINDS):
         return False
     return pool.get("kept", keep_memory=True).kept
 

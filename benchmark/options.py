@@ -11,7 +11,7 @@ from benchmark.machine import default_precisions
 from options.base_options import new_parser, resolve_gpu_ids
 from util.precision import PRECISIONS
 
-WHAT = (*KINDS, "loader")
+WHAT = (*KINDS, "loader", "films")
 NETWORK_OPTIONS = ("ngf", "ndf", "n_downsample_global", "n_blocks_global")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmark.films import FilmTimes
 from benchmark.loader import LoaderTimes
 from benchmark.timing import Measured
 
@@ -25,6 +26,11 @@ def make_rows(group: str, measured: Sequence[Measured], rates: Mapping[str, floa
 def loader_row(times: LoaderTimes) -> dict[str, Any]:
     """Seconds a batch, and samples a second at their median."""
     return vars(times) | {"samples_per_s": times.samples_per_s}
+
+
+def film_row(times: FilmTimes) -> dict[str, Any]:
+    """Seconds for the film, and frames a second at their medians."""
+    return vars(times) | {"decoded_per_s": times.decoded_per_s, "prepared_per_s": times.prepared_per_s}
 
 
 def _case_facts(one: Measured) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from benchmark.cases import LADDER
 from util.human_units import human_count
 from util.tables import format_table, markdown_table
 
+STREAMS_OF = {"train": ("pairs", "packed pairs"), "video": ("clips",)}  # what a load reads
 DIGITS = 3  # what can be trusted of a time
 GIB, TERA, GIGA = 2**30, 1e12, 1e9
 
@@ -45,8 +46,9 @@ def make_sections(figures: Mapping[str, Any]) -> dict[str, Section]:
         figures: as they are written to the file.
     """
     head = describe(figures)
+    makers = {"loader": _loader_tables, "films": _film_tables}
     return {
-        what: Section(head, _loader_tables(figures) if what == "loader" else _case_tables(what, figures["cases"]))
+        what: Section(head, makers[what](figures) if what in makers else _case_tables(what, figures["cases"]))
         for what in figures["options"]["what"]
     }
 
@@ -122,7 +124,43 @@ def _loader_tables(figures: Mapping[str, Any]) -> list[Table]:
         table = found.setdefault(row["size"], Table(caption, {}))
         title = f"{row['workers']} loader processes" if row["workers"] else "in the main process"
         table.rows.setdefault(title, {})[f"{row['stream']}/s"] = significant(row["samples_per_s"])
+    for size, table in found.items():
+        needed = _needed(figures["cases"], size)
+        reached = {stream: _processes_for(figures["loader"], stream, size, rate) for stream, rate in needed.items()}
+        if needed:
+            table.rows["needed by our fastest step"] = {f"{name}/s": significant(rate) for name, rate in needed.items()}
+            known = {f"{name}/s": count for name, count in reached.items() if count is not None}
+            table.rows["loader processes that reach it"] = known
     return list(found.values())
+
+
+def _needed(cases: Iterable[Row], size: int) -> dict[str, float]:
+    """Samples a second that our fastest training step takes, by the streams of the loader."""
+    needed: dict[str, float] = {}
+    for what, streams in STREAMS_OF.items():
+        steps = [row for row in cases if (row["what"], row["size"], row["group"]) == (what, size, LADDER)]
+        rates = [row["batch"] / row["median_s"] for row in steps if not row["published"]]
+        if rates:
+            needed |= dict.fromkeys(streams, max(rates))
+    return needed
+
+
+def _processes_for(rows: Iterable[Row], stream: str, size: int, rate: float) -> int | None:
+    """The fewest loader processes that give so many samples a second; None where none do."""
+    found = (row for row in rows if row["stream"] == stream and row["size"] == size and row["samples_per_s"] >= rate)
+    return min((row["workers"] for row in found), default=None)
+
+
+def _film_tables(figures: Mapping[str, Any]) -> list[Table]:
+    rows = {
+        f"{row['width']} x {row['height']}": {
+            "decoded frames/s": significant(row["decoded_per_s"]),
+            "prepared frames/s": significant(row["prepared_per_s"]),
+            "% kept": significant(100 * row["kept"] / row["frames"]),
+        }
+        for row in figures["films"]
+    }
+    return [Table("One film, H.264", rows)]
 
 
 def _in(value: float | None, unit: float) -> float | None:

@@ -6,8 +6,9 @@ import math
 import pytest
 
 from benchmark.cases import Load, ladder, our_cases, with_extra
+from benchmark.films import FilmTimes
 from benchmark.loader import LoaderTimes
-from benchmark.report import loader_row, make_rows
+from benchmark.report import film_row, loader_row, make_rows
 from benchmark.tables import make_sections, markdown_section, significant, text_section
 from benchmark.timing import Measured
 from benchmark.work import Work
@@ -31,7 +32,7 @@ def measure_by_hand(load, **times):
     return make_rows("ladder", measured, RATES)
 
 
-def figures_of(rows, what, loader=()):
+def figures_of(rows, what, loader=(), films=()):
     machine = {"cpu": "Some CPU", "cores": 2, "threads": 2, "torch": "2.x"}
     options = {"what": [what], "repeats": 1, "ngf": 64, "ndf": 64}
     return {
@@ -41,6 +42,7 @@ def figures_of(rows, what, loader=()):
         "product_flops_per_s": RATES,
         "cases": rows,
         "loader": list(loader),
+        "films": list(films),
     }
 
 
@@ -109,6 +111,27 @@ def test_table_of_the_loader():
     lines = markdown_section(make_sections(figures)["loader"]).splitlines()
     assert lines[4] == "|  | pairs/s | clips/s |"
     assert lines[6:] == ["| in the main process | 2 | 1 |", "| 2 loader processes | 2 | 1 |"]
+
+
+def test_table_of_the_loader_says_what_training_needs_and_which_number_of_processes_gives_it():
+    cases = measure_by_hand(Load("train", 64, 3), seconds=(2.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+    times = [
+        LoaderTimes(stream, 64, 4, workers, [4 / rate])
+        for stream, rates in (("pairs", (2.0, 2.9, 3.5)), ("packed pairs", (5.0, 9.0, 9.0)))
+        for workers, rate in zip((0, 1, 2), rates, strict=True)
+    ]
+    table = make_sections(figures_of(cases, "loader", map(loader_row, times)))["loader"].tables[0]
+    assert table.rows["needed by our fastest step"] == {"pairs/s": 3, "packed pairs/s": 3}
+    assert table.rows["loader processes that reach it"] == {"pairs/s": 2, "packed pairs/s": 0}
+    slow = [LoaderTimes("pairs", 64, 4, 0, [4.0])]
+    table = make_sections(figures_of(cases, "loader", map(loader_row, slow)))["loader"].tables[0]
+    assert table.rows["loader processes that reach it"] == {}
+
+
+def test_table_of_films():
+    times = FilmTimes(480, 640, 300, 150, [1.0, 2.0, 3.0], [4.0, 6.0, 30.0])
+    section = make_sections(figures_of([], "films", films=[film_row(times)]))["films"]
+    assert section.tables[0].rows == {"640 x 480": {"decoded frames/s": 150, "prepared frames/s": 50, "% kept": 50}}
 
 
 def test_numbers_have_three_digits():

@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_run import call
 
+import benchmark.films
 import benchmark.loader
 import benchmark.measure
 import benchmark.work
@@ -21,7 +22,7 @@ from benchmark.runner import CaseRunner
 ROOT = Path(__file__).parents[2]
 TINY = ["--sizes=32", "--ngf=4", "--ndf=4", "--n_downsample_global=2", "--n_blocks_global=1", "--repeats=1"]
 PAGE = "Text.\n" + "".join(
-    f"\n<!-- table: cpu-{what} -->\n<!-- end -->\n" for what in ("train", "video", "inference", "loader")
+    f"\n<!-- table: cpu-{what} -->\n<!-- end -->\n" for what in ("train", "video", "inference", "loader", "films")
 )
 
 
@@ -30,6 +31,8 @@ def quick(monkeypatch):
     """Small matrices, and no loader processes."""
     monkeypatch.setitem(benchmark.work.SIDES, "cpu", (64,))
     monkeypatch.setattr(benchmark.loader, "WORKERS", (0,))
+    monkeypatch.setattr(benchmark.films, "SIZES", ((96, 128),))
+    monkeypatch.setattr(benchmark.films, "FRAMES", 40)
 
 
 def run_benchmark(tmp_path, *args):
@@ -45,18 +48,29 @@ def test_everything_is_measured_and_written(tmp_path):
     outcome, figures = run_benchmark(tmp_path, f"--page={page}", "--precisions=fp32,bf16")
     assert (outcome.code, outcome.errors) == (0, [])
     by_load = {what: [row for row in figures["cases"] if row["what"] == what] for what in figures["options"]["what"]}
-    assert {what: len(rows) for what, rows in by_load.items()} == {"train": 6, "video": 6, "inference": 4, "loader": 0}
+    assert {what: len(rows) for what, rows in by_load.items()} == {
+        "train": 6,
+        "video": 6,
+        "inference": 4,
+        "loader": 0,
+        "films": 0,
+    }
     assert [row["flow_calls"] for row in by_load["video"]] == [4, 4, 4, 0, 0, 0]
     for row in figures["cases"]:
         assert row["median_s"] > 0
         assert row["flops"] > 0
         assert row["peak_bytes"] is None or row["peak_bytes"] > 2**20
     assert [row["stream"] for row in figures["loader"]] == ["pairs", "packed pairs", "clips"]
+    film = figures["films"][0]
+    assert (film["height"], film["width"], film["frames"]) == (96, 128, 40)
+    assert 10 < film["kept"] < 40
+    assert film["decoded_per_s"] > film["prepared_per_s"] > 0
     assert figures["parameters"].keys() == {"net_G", "net_D"}
 
     text = page.read_text(encoding="utf-8")
     assert text.startswith("Text.\n")
-    for what, first_column in (("train", "s"), ("video", "s"), ("inference", "images/s"), ("loader", "pairs/s")):
+    columns = {"inference": "images/s", "loader": "pairs/s", "films": "decoded frames/s"}
+    for what, first_column in ({"train": "s", "video": "s"} | columns).items():
         assert f"|  | {first_column} |" in text.split(f"table: cpu-{what} -->")[1].split("<!-- end")[0]
         assert f"\n{what}\n" in outcome.out
 
