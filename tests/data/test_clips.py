@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.clips import VIDEO_SUFFIXES, find_clips, list_clips
+from data.clips import VIDEO_SUFFIXES, VIEW_FILE, find_clips, list_clips, write_clip_view
 from util.errors import UserError
 
 
@@ -85,3 +85,20 @@ def test_no_folder_and_an_empty_one_are_errors(tmp_path):
     (tmp_path / "clip").mkdir()
     with pytest.raises(FileNotFoundError, match="no clips in"):
         find_clips(tmp_path)
+
+
+def test_what_the_frames_show_lies_beside_them(root):
+    view = np.arange(12 * 15).reshape(12, 15) % 7 > 0
+    write_clip_view(root / "b" / VIEW_FILE, view)
+    first, second = find_clips(root)
+    assert first.view() is None
+    np.testing.assert_array_equal(second.view(), view)
+    assert len(second) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", np.zeros((3, 4)), np.zeros((2, 3, 4), bool)])
+def test_a_view_that_is_none_is_an_error_that_names_the_file(root, content):
+    file = root / "b" / VIEW_FILE
+    file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
+    with pytest.raises(UserError, match=r"b/view\.npy .*prepare the film again"):
+        find_clips(root)[1].view()

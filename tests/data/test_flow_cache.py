@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.clips import find_clips
+from data.clips import VIEW_FILE, find_clips, write_clip_view
 from data.flow_cache import FlowCache, pair_masks, pairs_of
 from data.transforms import Preprocessing
 from models.geometry.flow import create_flow_estimator
@@ -224,3 +224,24 @@ def test_a_pixel_that_moves_into_the_border_is_masked():
     expected[0, 2:5, 3:7] = True  # of the view's rows and columns, those whose target is in it too
     expected[1, 3:6, 5:9] = True
     torch.testing.assert_close(torch.stack([forward, backward]), expected)
+
+
+def test_masks_exclude_what_a_file_beside_the_frames_says_and_follow_it(tmp_path, save, cache):
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.uniform(60, 250, (32, 48, 3)), (0, 0), 2)
+    for number in range(3):
+        save(tmp_path / "video" / "clip" / f"{number}.png", texture[:, number : number + 40])
+    estimator = create_flow_estimator("dis")
+
+    def masks():
+        (clip,) = find_clips(tmp_path / "video")
+        cache.fill([clip], estimator, CPU)
+        return cache.read(clip, 0, 2)["mask_fwd"][:, 0]
+
+    before, view = masks(), np.ones((32, 40), bool)
+    view[8:16, 10:20] = False
+    write_clip_view(tmp_path / "video" / "clip" / VIEW_FILE, view)
+    after = masks()
+    assert before[:, 8:16, 10:20].any()
+    assert not after[:, 8:16, 10:20].any()
+    assert after.sum() > 0.7 * before.sum()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data import pack as packing
-from data.clips import find_clips
+from data.clips import VIEW_FILE, find_clips, write_clip_view
 from data.formats import FolderFormat, PackedFormat, open_clips, open_format
 from data.formats.packed import MM_PER_UNIT
 from data.pack import main
@@ -82,6 +82,18 @@ def rows(clip):
     """Numbers of a clip's frames in their shard."""
     first = int(clip.files[0].name)
     return first, first + len(clip)
+
+
+def test_what_the_clips_show_is_packed_at_their_size(run, tiny_set):
+    first, second = find_clips(tiny_set / "video_train")[:2]
+    view = np.ones(first.read(0, 1)[0].shape[:2], bool)
+    view[: len(view) // 2] = False
+    write_clip_view(first.place / VIEW_FILE, view)
+    packed = {clip.name: clip for clip in open_clips(run() / "video_train")}
+    assert packed[second.name].view() is None
+    shown = packed[first.name].view()
+    assert shown.shape == (SIZE, SIZE)
+    assert (shown.any(axis=1) == (np.arange(SIZE) >= SIZE // 2)).all()
 
 
 def test_a_folder_says_itself_that_it_is_packed(run, tiny_set):
