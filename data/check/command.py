@@ -2,7 +2,7 @@
 
 import json
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,12 +22,7 @@ FAULTY_CODE = 1
 
 
 def main(args: list[str] | None = None) -> int:
-    parser = ArgumentParser(prog="python -m data.check", description="Look through a data set and list every fault.")
-    parser.add_argument("dataroot", type=Path, metavar="folder", help="data set, or a folder of pairs")
-    parser.add_argument("--depth_format", default="auto", help="how depth is stored, as for train.py")
-    parser.add_argument("--out", type=Path, help="folder of report.json and index.html; default: results/check/NAME")
-    formats.add_options(parser)
-    opt = parser.parse_args(args)
+    opt = parse(args)
     if not opt.dataroot.exists():
         raise FileNotFoundError(f"there is no folder {opt.dataroot}")
     source = open_format(opt)
@@ -38,6 +33,15 @@ def main(args: list[str] | None = None) -> int:
     write_check_page(out, report, source, frames)
     sys.stdout.write(f"report  {out / 'index.html'}, {out / 'report.json'}\n")
     return FAULTY_CODE if report.faults else 0
+
+
+def parse(args: list[str] | None) -> Namespace:
+    parser = ArgumentParser(prog="python -m data.check", description="Look through a data set and list every fault.")
+    parser.add_argument("dataroot", type=Path, metavar="folder", help="data set, or a folder of pairs")
+    parser.add_argument("--depth_format", default="auto", help="how depth is stored, as for train.py")
+    parser.add_argument("--out", type=Path, help="folder of report.json and index.html; default: results/check/NAME")
+    formats.add_options(parser)
+    return parser.parse_args(args)
 
 
 def check(source: DataFormat, dataset: str) -> tuple[Report, dict[str, list[FrameFacts]]]:

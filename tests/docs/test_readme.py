@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from data.check.command import parse as parse_check
+from data.pack import parse as parse_pack
+from data.prepare_video import parse as parse_prepare_video
 from options.base_options import to_plain
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from util.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "datasets/README.md", "checkpoints/README.md", "docs/scaling.md")
+PAGES = ("README.md", "datasets/README.md", "checkpoints/README.md", "docs/scaling.md", "docs/own-video.md")
 LAUNCHED = re.compile(r"(?:torchrun [^`\n]*train\.py|(?:bash|sbatch) [^`\n]*train_multinode\.sh) ([^`\n]+)")
 
 
@@ -35,9 +38,11 @@ def launched() -> list[str]:
 def runs(tmp_path, monkeypatch):
     """Runs, inputs and a checkpoint without weights of every name that the commands mention, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_frames").mkdir()
-    (tmp_path / "film.mp4").touch()
-    for name in ("phantom", "colon2depth_512p"):
+    tests = [shlex.split(command) for command in commands() if command.startswith("python test.py")]
+    for path in {words[words.index("--input") + 1] for words in tests if "--input" in words}:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch() if Path(path).suffix else (tmp_path / path).mkdir()
+    for name in {words[words.index("--name") + 1] for words in tests if "--name" in words}:
         opt = TrainOptions().parse(["--name", name, "--gpu_ids", "-1"])
         state = {"options": to_plain(opt), "networks": {}, "ema": {"net_G": {}}}
         save_checkpoint(tmp_path / "checkpoints" / name, "latest", state)
@@ -73,6 +78,19 @@ def test_scripts_and_modules_exist(command):
     else:
         module = ROOT / words[2].replace(".", "/")
         assert module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
+
+
+PARSERS = {"data.prepare_video": parse_prepare_video, "data.check": parse_check, "data.pack": parse_pack}
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python -m") and c.split()[2] in PARSERS])
+def test_tools_take_their_commands(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in re.findall(r"datasets/[\w/]+", command):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    words = shlex.split(command)
+    if not any(word.isupper() or word.startswith("[") for word in words):  # a pattern, not a command
+        PARSERS[words[2]](words[3:])
 
 
 @pytest.mark.parametrize("page", PAGES)
