@@ -19,8 +19,8 @@ class FolderFormat(DataFormat):
     def phases(self) -> list[str]:
         folders = sorted(path.name for path in self.root.iterdir() if path.is_dir())
         halves = {name[:-2] for name in folders if name.endswith(("_A", "_B"))}
-        whole = {name for name in [*folders, HERE] if find_pairs(self.root / name, self.root / name).pairs}
-        return sorted(halves | whole)
+        others = [name for name in [*folders, HERE] if not name.endswith(("_A", "_B"))]
+        return sorted(halves | {name for name in others if find_pairs(self.root / name, self.root / name).pairs})
 
     def find(self, phase: str) -> Found:
         frames, depths = self.root / f"{phase}_A", self.root / f"{phase}_B"

@@ -2,6 +2,7 @@
 
 import re
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,6 +24,20 @@ def test_a_clip_that_stands_still_is_a_warning(save, tmp_path):
     found = {clip.name: list(check_clip(clip, Summary("v"))) for clip in list_clips(tmp_path)}
     assert [finding.what for finding in found["still"]] == ["shows no motion"]
     assert found["moves"] == []
+
+
+def test_an_interlaced_clip_is_a_warning_with_the_way_out(save, tmp_path):
+    wide = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (48, 120, 3)), (0, 0), 3)
+    wide = cv2.normalize(wide, None, 20, 230, cv2.NORM_MINMAX)
+    for number in range(6):
+        early, late = (wide[:, start : start + 64].copy() for start in (8 * number, 8 * number + 4))
+        save(tmp_path / "whole" / f"{number}.png", early)
+        early[1::2] = late[1::2]
+        save(tmp_path / "woven" / f"{number}.png", early)
+    found = {clip.name: list(check_clip(clip, Summary("v"))) for clip in list_clips(tmp_path)}
+    assert found["whole"] == []
+    assert [finding.kind for finding in found["woven"]] == ["interlaced"]
+    assert "data.prepare_video" in found["woven"][0].fix
 
 
 def test_share_of_still_neighbours():
