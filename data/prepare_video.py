@@ -23,7 +23,7 @@ import torch
 from data import flow_cache
 from data.clips import find_clips
 from data.films.chooser import MotionLimits
-from data.films.film import PASSES, Settings, finished, prepare_film, write_manifest
+from data.films.film import PASSES, Settings, finished, finished_films, prepare_film, write_manifest
 from data.films.frames import count_frames
 from data.films.sheet import describe, write_sheet
 from data.flow_cache import FlowCache
@@ -59,13 +59,12 @@ def main(args: list[str] | None = None) -> int:
     camera = None if opt.intrinsics is None else read_intrinsics(opt.intrinsics)
     settings = Settings(motion=motion, crop=opt.crop, short_side=opt.short_side, camera=camera)
     outcome = prepare_all(opt.inputs, opt.out, settings, opt.workers)
-    films = [film for film in opt.inputs if film in outcome.states]
-    states = [outcome.states[film] for film in films]
+    states = finished_films(opt.out)  # those of earlier runs, too
     write_manifest(opt.out, states)
-    page = write_sheet(opt.out, films, states)
+    page = write_sheet(opt.out, states)
     if opt.flow != NO_FLOW and any(state["clips"] for state in states):
         FlowCache.filled(opt, opt.out, find_clips(opt.out))
-    sys.stdout.write("".join(f"{describe(state)}\n" for state in states))
+    sys.stdout.write("".join(f"{describe(outcome.states[film])}\n" for film in opt.inputs if film in outcome.states))
     sys.stdout.write(f"contact sheet  {page}\nframes         {opt.out / 'manifest.csv'}\n")
     sys.stdout.write("".join(f"not prepared: {outcome.faults[film]}\n" for film in outcome.faults))
     return FAULTY_CODE if outcome.faults else 0

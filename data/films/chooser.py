@@ -45,8 +45,9 @@ class Step:
 def unbroken(selection: Selection) -> list[list[int]]:
     """Frames that follow each other within a scene. A duplicate is left out and breaks nothing; other faults do."""
     stretches: list[list[int]] = [[]]
+    cuts = set(selection.cuts)
     for index, reason in enumerate(selection.reasons):
-        if index in selection.cuts:
+        if index in cuts:
             stretches.append([])
         if reason is None:
             stretches[-1].append(index)

@@ -26,7 +26,7 @@ from util.files import write_text
 from util.intrinsics import Intrinsics
 from util.threads import AHEAD, map_ahead
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST_COLUMNS = (
     *("clip", "file", "source", "frame", "time_s", "gap", "motion"),
     *("brightness", "sharpness", "structure"),
@@ -73,7 +73,13 @@ def finished(out: Path, film: Path, settings: Settings) -> dict[str, Any] | None
         state = json.loads(state_file(out, film).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return state if state.get("key") == settings.key(film) else None
+    there = all((out / clip).is_dir() for clip in state.get("clips", []))
+    return state if there and state.get("key") == settings.key(film) else None
+
+
+def finished_films(out: Path) -> list[dict[str, Any]]:
+    """The states of all films whose clips are in a folder, by name, whenever they were prepared."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted((out / STATE).glob("*.json"))]
 
 
 def prepare_film(film: Path, out: Path, settings: Settings, threads: int, advance: Advance) -> dict[str, Any]:
@@ -101,9 +107,10 @@ def prepare_film(film: Path, out: Path, settings: Settings, threads: int, advanc
         writer = ClipWriter(film, out, cut, settings.motion.min_length)
         frames = _counted(read_film(film, interlaced=look.interlaced), advance)
         rows = writer.write(frames, chooser, set(sheet), pool, AHEAD * threads)
-    write_view(film, out, look, box)
+    write_view(out, film.stem, look, box)
     state = {
         "key": settings.key(film),
+        "name": film.stem,
         "source": film.name,
         "frames": len(measures),
         "crop": list(map(int, box)),
@@ -157,7 +164,7 @@ def remove_film(out: Path, film: Path) -> None:
     for folder in out.iterdir() if out.is_dir() else []:
         if re.fullmatch(re.escape(film.stem) + r"_\d{3,}", folder.name):
             shutil.rmtree(folder)
-    remove_pictures(out, film)
+    remove_pictures(out, film.stem)
 
 
 def _counted(frames: Iterable[FilmFrame], advance: Advance) -> Iterator[FilmFrame]:
@@ -174,7 +181,7 @@ def _alike(frames: Iterable[FilmFrame], film: Path, size: tuple[int, int]) -> It
 
 
 def write_manifest(out: Path, states: Sequence[dict[str, Any]]) -> None:
-    """All frames of all clips, a line each."""
+    """All frames of the clips of films, a line each."""
     text = io.StringIO()
     writer = csv.DictWriter(text, MANIFEST_COLUMNS, lineterminator="\n")
     writer.writeheader()

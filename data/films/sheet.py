@@ -40,12 +40,12 @@ def dropped_on_sheet(selection: Selection) -> dict[int, str]:
     return {number: reason for reason, found in numbers.items() for number in _spread(found)}
 
 
-def write_thumbnail(film: Path, out: Path, number: int, rgb: np.ndarray) -> None:
-    """Of a frame of a film, RGB uint8 (H, W, 3)."""
-    write_picture(_picture(film, out, f"{number:06d}"), _scaled(rgb, THUMBNAIL_HEIGHT))
+def write_thumbnail(out: Path, name: str, number: int, rgb: np.ndarray) -> None:
+    """Of a frame of the film ``name``, RGB uint8 (H, W, 3)."""
+    write_picture(_picture(out, name, f"{number:06d}"), _scaled(rgb, THUMBNAIL_HEIGHT))
 
 
-def write_view(film: Path, out: Path, look: FilmLook, box: tuple[int, int, int, int]) -> None:
+def write_view(out: Path, name: str, look: FilmLook, box: tuple[int, int, int, int]) -> None:
     """A frame of the film with border and overlays coloured, and the box that is cut out."""
     rgb = look.picture.astype(np.float32)
     for mask, colour in ((~look.view, BORDER_COLOUR), (look.overlay, OVERLAY_COLOUR)):
@@ -53,22 +53,22 @@ def write_view(film: Path, out: Path, look: FilmLook, box: tuple[int, int, int, 
     top, bottom, left, right = box
     thickness = max(2, 2 * len(rgb) // VIEW_HEIGHT)
     marked = cv2.rectangle(rgb.round().astype(np.uint8), (left, top), (right - 1, bottom - 1), BOX_COLOUR, thickness)
-    write_picture(_picture(film, out, "view"), _scaled(marked, VIEW_HEIGHT))
+    write_picture(_picture(out, name, "view"), _scaled(marked, VIEW_HEIGHT))
 
 
-def remove_pictures(out: Path, film: Path) -> None:
+def remove_pictures(out: Path, name: str) -> None:
     """Those of a film."""
     for picture in (sheet_folder(out) / PICTURES).glob("*.jpg"):
-        if re.fullmatch(re.escape(film.stem) + r"_(\d{6,}|view)", picture.stem):
+        if re.fullmatch(re.escape(name) + r"_(\d{6,}|view)", picture.stem):
             picture.unlink()
 
 
-def write_sheet(out: Path, films: Sequence[Path], states: Sequence[dict[str, Any]]) -> Path:
-    """Write the page of all films, with thumbnails of some of the kept frames of each; returns it.
+def write_sheet(out: Path, states: Sequence[dict[str, Any]]) -> Path:
+    """Write the page of the films whose clips are in ``out``, with thumbnails of some kept frames of each; returns it.
 
     Args:
         out: folder of the clips.
-        films, states: of those that were prepared.
+        states: of the films.
     """
     facts = {
         "films": str(len(states)),
@@ -76,7 +76,7 @@ def write_sheet(out: Path, films: Sequence[Path], states: Sequence[dict[str, Any
         "frames kept": str(sum(len(state["rows"]) for state in states)),
         "of": str(sum(state["frames"] for state in states)),
     }
-    cards = [_card(out, film, state) for film, state in zip(films, states, strict=True)]
+    cards = [_card(out, state) for state in states]
     page = sheet_folder(out) / "index.html"
     write_page(page, f"clips in {out.name}", [masthead(out.name, facts), tags.main(*cards, cls="wrap")], STYLE)
     return page
@@ -92,34 +92,34 @@ def describe(state: dict[str, Any]) -> str:
     return f"{state['source']}: {len(state['rows'])} of {state['frames']} frames in {clips} ({', '.join(facts)})"
 
 
-def _card(out: Path, film: Path, state: dict[str, Any]) -> tags.html_tag:
+def _card(out: Path, state: dict[str, Any]) -> tags.html_tag:
     top, bottom, left, right = state["crop"]
     box = f"box of {bottom - top} x {right - left} pixels at row {top}, column {left}"
     card = tags.section(tags.h2(state["source"]), tags.p(describe(state)), cls="card")
-    view = picture_link(f"{PICTURES}/{_picture(film, out, 'view').name}", box, state["source"])
+    view = picture_link(f"{PICTURES}/{_picture(out, state['name'], 'view').name}", box, state["source"])
     card.add(tags.div(view, cls="pictures view"))
     for row in _spread(state["rows"]):
-        kept = _picture(film, out, f"{row['frame']:06d}")
+        kept = _picture(out, state["name"], f"{row['frame']:06d}")
         if not kept.is_file():
             write_picture(kept, _scaled((read_rgb(out / row["file"]) * 255).round().astype(np.uint8), THUMBNAIL_HEIGHT))
     between = state["frames"] - len(state["rows"]) - sum(state["dropped"].values())
-    _add_row(card, f"kept ({len(state['rows'])})", film, out, [row["frame"] for row in _spread(state["rows"])])
+    _add_row(card, f"kept ({len(state['rows'])})", out, state["name"], [row["frame"] for row in _spread(state["rows"])])
     for reason, count in state["dropped"].items():
         numbers = [entry["frame"] for entry in state["sheet"] if entry["reason"] == reason]
-        _add_row(card, f"{reason} ({count})", film, out, numbers)
+        _add_row(card, f"{reason} ({count})", out, state["name"], numbers)
     card.add(tags.p(f"{between} more lie between frames of a clip, or in stretches too short or too still for one."))
     return card
 
 
-def _add_row(card: tags.html_tag, title: str, film: Path, out: Path, numbers: Sequence[int]) -> None:
+def _add_row(card: tags.html_tag, title: str, out: Path, name: str, numbers: Sequence[int]) -> None:
     card.add(tags.h3(title))
-    names = [(number, _picture(film, out, f"{number:06d}").name) for number in numbers]
-    pictures = [picture_link(f"{PICTURES}/{name}", f"frame {number}", film.name) for number, name in names]
+    files = [(number, _picture(out, name, f"{number:06d}").name) for number in numbers]
+    pictures = [picture_link(f"{PICTURES}/{file}", f"frame {number}", name) for number, file in files]
     card.add(tags.div(*pictures, cls="pictures"))
 
 
-def _picture(film: Path, out: Path, what: str) -> Path:
-    return sheet_folder(out) / PICTURES / f"{film.stem}_{what}.jpg"
+def _picture(out: Path, name: str, what: str) -> Path:
+    return sheet_folder(out) / PICTURES / f"{name}_{what}.jpg"
 
 
 def _spread(things: Sequence[Any]) -> list[Any]:

@@ -158,7 +158,7 @@ class ClipWriter:
         if job.target is not None:
             write_picture(job.target, self.cut.picture(rgb))
         if job.on_sheet:
-            write_thumbnail(self.film, self.out, job.frame.number, rgb)
+            write_thumbnail(self.out, self.film.stem, job.frame.number, rgb)
 
     def _publish(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -230,6 +231,26 @@ def test_folders_of_frames_are_films_too(run, tmp_path, save):
 
 
 # Once, and again
+
+
+def test_films_can_come_one_after_the_other(run, film, tmp_path):
+    together = write_film(tmp_path / "films" / "two.avi", moving(7, 12))
+    _, _, both = run(film, together, out="both")
+    run(film)
+    _, said, out = run(together)
+    assert "one.avi" not in said  # it was not asked for
+    assert (out / "manifest.csv").read_bytes() == (both / "manifest.csv").read_bytes()
+    assert [clip.name for clip in find_clips(out)] == ["one_000", "one_001", "two_000"]
+    pages = [(folder.with_name(f"sheet_{folder.name}") / "index.html").read_text() for folder in (out, both)]
+    assert pages[0].count("<h2>") == pages[1].count("<h2>") == 2
+
+
+def test_clips_that_were_removed_are_made_again(run, film):
+    _, _, out = run(film)
+    whole = contents(out)
+    shutil.rmtree(out / "one_001")
+    run(film)
+    assert contents(out) == whole
 
 
 def test_finished_films_are_not_prepared_again_and_changed_settings_are(run, film, monkeypatch):
