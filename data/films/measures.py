@@ -17,6 +17,9 @@ DARK, BURNT = 0.08, 0.97  # brightness in [0, 1]
 RED_EXCESS = 0.3  # of red over the other channels' larger one, from which a pixel is nothing but red
 EDGE = 0.02  # change of brightness from pixel to pixel that is structure and not noise
 FINE, COARSE = 0.8, 2.5  # blurs whose difference is sharpness; the first takes noise away [px of the copy]
+TILE = 20  # px of the copy; sharpness is the median over squares of it,
+MIN_TILE, STRUCTURED = 0.6, 0.5  # with this share of the view's pixels, and this share of the usual energy
+EPSILON = 1e-7
 MEAN = np.full((1, 3), 1 / (3 * 255), np.float32)  # RGB of uint8 to brightness in [0, 1]
 INNER = 9  # px of the copy that the view is shrunk by, so that its border is no structure
 
@@ -30,8 +33,9 @@ class FrameMeasures:
         brightness: mean, [0, 1].
         dark, burnt, red: shares of the view, [0, 1].
         structure: share of the view with a gradient of brightness.
-        sharpness: share of the energy of the gradient that a further blur takes away, [0, 1]; other than the variance
-            of the Laplacian it hardly depends on what is seen.
+        sharpness: share of the energy of the gradient that a further blur takes away, [0, 1], the median over tiles
+            with structure: a smeared frame is so everywhere, while a large smooth fold near the camera is one part of
+            it. Other than the variance of the Laplacian it hardly depends on what is seen.
         change: mean difference of brightness to the frame before, of which the mean is taken out; nan for the first.
         news: that, in standard deviations of brightness; nan for the first.
         residual: what the optical flow from the frame before leaves of it; nan for the first.
@@ -73,6 +77,8 @@ class Measurer:
     def __init__(self, seen: np.ndarray) -> None:
         self._inside = shrunk(seen, WIDTH)
         self._inside_flow = shrunk(seen, FLOW_WIDTH)
+        pixels = _tile_sums(self._inside.astype(np.float32))
+        self._tiles = pixels > MIN_TILE * pixels.max()
 
     def __call__(self, before: SmallFrame | None, frame: SmallFrame) -> FrameMeasures:
         """Of a frame and the one before it."""
@@ -80,7 +86,6 @@ class Measurer:
         red, green, blue = cv2.split(frame.copy)
         excess = cv2.subtract(red, cv2.max(green, blue))  # 0 where it would be negative
         values = grey[inside]
-        fine, coarse = _gradient(grey, FINE), _gradient(grey, COARSE)
         change, news, residual = self._against(before, frame)
         return FrameMeasures(
             time_s=frame.time_s,
@@ -89,7 +94,7 @@ class Measurer:
             burnt=float((values > BURNT).mean()),
             red=float((excess[inside] > RED_EXCESS * 255).mean()),
             structure=float((_gradient(grey, 1.0)[inside] > EDGE**2).mean()),
-            sharpness=float(1 - coarse[inside].mean() / (fine[inside].mean() + 1e-9)),
+            sharpness=self._sharpness(grey),
             change=change,
             news=news,
             residual=residual,
@@ -99,6 +104,11 @@ class Measurer:
         """Median length of the optical flow between two frames, in diagonals of the picture."""
         flow = _flow(frame.grey, before.grey)
         return float(np.median(np.linalg.norm(flow[self._inside_flow], axis=1)) / np.hypot(*frame.grey.shape))
+
+    def _sharpness(self, grey: np.ndarray) -> float:
+        fine, coarse = (_tile_sums(_gradient(grey, sigma) * self._inside)[self._tiles] for sigma in (FINE, COARSE))
+        structured = fine >= STRUCTURED * np.median(fine)
+        return float(np.median(1 - coarse[structured] / (fine[structured] + EPSILON)))
 
     def _against(self, before: SmallFrame | None, frame: SmallFrame) -> tuple[float, float, float]:
         if before is None:
@@ -131,6 +141,14 @@ def _difference(one: np.ndarray, other: np.ndarray, inside: np.ndarray) -> float
     """Mean difference of brightness [0, 1] beside that of the whole pictures, which exposure changes."""
     first, second = one[inside].astype(np.float32) / 255, other[inside].astype(np.float32) / 255
     return float(np.abs((first - first.mean()) - (second - second.mean())).mean())
+
+
+def _tile_sums(values: np.ndarray) -> np.ndarray:
+    """Sums over the squares of ``TILE`` pixels that a picture (H, W) is made of; what is over at its end is left."""
+    rows, columns = (max(1, side // TILE) for side in values.shape)
+    height, width = (min(TILE, side) for side in values.shape)
+    tiles = values[: rows * height, : columns * width].reshape(rows, height, columns, width)
+    return tiles.sum(axis=(1, 3))
 
 
 def _gradient(grey: np.ndarray, sigma: float) -> np.ndarray:

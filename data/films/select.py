@@ -36,7 +36,7 @@ class Limits:
     burnt: float = 0.4
     red: float = 0.7
     structure: float = 0.0025
-    blurred: float = 0.78
+    blurred: float = 0.75
     duplicate: float = 0.0015
     cut: float = 0.32
     sudden: float = 3.6
