@@ -10,6 +10,7 @@ CYCLE = 5  # iterations from one update of the discriminator to the next, publis
 KINDS = {
     "train": {"without D": 1 - 1 / CYCLE, "with D": 1 / CYCLE},
     "video": {"video": 1.0},
+    "video_loss": {"loss": 1.0},
     "inference": {"predict": 1.0},
 }
 ITERATIONS = {"without D": 1, "with D": CYCLE, "video": 1}  # of the cycle, counted from 1
@@ -27,15 +28,17 @@ CHANGES: dict[str, list[tuple[str, dict[str, Any]]]] = {  # title of the row, an
         ("+ flow ready, batched", {"published": False}),
         ("+ sub-pixel decoder", {"subpixel": True}),
     ],
+    "video_loss": [KEPT, ("+ flow ready, batched", {"published": False})],
     "inference": [("+ sub-pixel decoder", {"published": False, "subpixel": True}), KEPT],
 }
+WITHOUT_NETWORKS = ("video_loss",)  # nothing in it is computed in another precision
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a case works on: ``train``, ``video`` or ``inference`` with ``batch`` squares of ``size`` pixels.
+    """What a case works on: one of ``KINDS`` with ``batch`` squares of ``size`` pixels.
 
-    A clip of ``video`` has several frames.
+    A clip of ``video`` has several frames; ``video_loss`` is the part of that update without the network.
     """
 
     what: str
@@ -106,7 +109,7 @@ class Group(NamedTuple):
 def plan_groups(opt: Namespace, *, can_keep: bool) -> list[Group]:
     """What is measured, in this order; see ``ladder`` for ``can_keep``."""
     groups = []
-    batches = {"train": [opt.batch], "video": [opt.batch], "inference": opt.infer_batches}
+    batches = dict.fromkeys(KINDS, [opt.batch]) | {"inference": opt.infer_batches}
     loads = [Load(what, size, batch) for what in opt.what for size in opt.sizes for batch in batches.get(what, [])]
     for load in loads:
         cases = ladder(load, opt.precisions, baseline=opt.baseline == "published", can_keep=can_keep)
@@ -125,6 +128,8 @@ def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool)
         baseline: whether to begin with the published step; only ours otherwise.
         can_keep: whether this machine's allocator can keep memory.
     """
+    if load.what in WITHOUT_NETWORKS:
+        precisions = ["fp32"]
     if not baseline:
         return _in_precisions(Case("", load, keep_memory=can_keep), precisions)
     cases = [Case("published", load, published=True, subpixel=False, fused=False)]

@@ -34,6 +34,13 @@ class SharedModel(Colon2depthModel):
         depth = self.generate(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         yield self.video_update(batch["video"], depth, progress)
 
+    def video_loss(self, batch: Batch, depth: torch.Tensor) -> torch.Tensor:
+        """The video update without the network: gradients of depth (B, T, 1, H, W), which has to be a leaf."""
+        depth.grad = None
+        (loss,) = self.video_update(batch["video"], depth, Progress(1, 1)).terms.values()
+        loss.backward()
+        return loss.detach()
+
 
 def share_weights(module: AnyModule) -> AnyModule:
     """A copy that has the same weights and buffers, not equal ones: a step of one is a step of the other."""

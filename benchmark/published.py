@@ -10,7 +10,7 @@ same; what differs is how often and where something is computed:
 - video: one clip at a time, through NumPy; flow both ways and masks in every step; one loss for each pair of frames
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -52,10 +52,17 @@ class PublishedStep:
 
     def video(self, batch: Batch) -> dict[str, Tensor]:
         """One generator update on clips; returns the term."""
-        losses = [loss for clip in batch["video"]["frames"] for loss in self._pair_losses(clip)]
-        loss = self.method.opt.lambda_video * torch.stack(losses).mean()
+        clips = batch["video"]["frames"]
+        loss = self._video_loss(clips, [self.net_G(_through_numpy(clip)) for clip in clips])
         self._update("G", loss)
         return {"G_video": loss.detach()}
+
+    def video_loss(self, batch: Batch, depth: Tensor) -> Tensor:
+        """The same without the network: gradients of depth (B, T, 1, H, W), which has to be a leaf."""
+        depth.grad = None
+        loss = self._video_loss([_through_numpy(clip) for clip in batch["video"]["frames"]], list(depth))
+        loss.backward()
+        return loss.detach()
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
@@ -82,10 +89,14 @@ class PublishedStep:
         loss.backward()
         self.optimizers[name].step()
 
-    def _pair_losses(self, clip: Tensor) -> Iterator[Tensor]:
-        """Of the middle frame of a clip (T, 3, H, W) with each of its neighbours."""
+    def _video_loss(self, clips: Iterable[Tensor], depths: Iterable[Tensor]) -> Tensor:
+        pairs = zip(clips, depths, strict=True)
+        losses = [loss for clip, depth in pairs for loss in self._pair_losses(clip, depth)]
+        return self.method.opt.lambda_video * torch.stack(losses).mean()
+
+    def _pair_losses(self, clip: Tensor, depth: Tensor) -> Iterator[Tensor]:
+        """Of the middle frame of a clip (T, 3, H, W) with depth (T, 1, H, W), with each of its neighbours."""
         pictures = clip.cpu().numpy()
-        depth = self.net_G(torch.from_numpy(pictures).to(clip.device))
         middle = (len(clip) - 1) // 2
         for neighbour in (middle - 1, middle + 1):
             if neighbour < 0:
@@ -95,6 +106,10 @@ class PublishedStep:
             mask = consistent_numpy(flow[0].cpu().numpy(), self.estimator(tgt, src)[0].cpu().numpy())
             mask = torch.from_numpy(mask)[None, None].to(clip.device)
             yield masked_gradient_warping_loss(depth[[middle]], depth[[neighbour]], flow, mask, src)
+
+
+def _through_numpy(clip: Tensor) -> Tensor:
+    return torch.from_numpy(clip.cpu().numpy()).to(clip.device)
 
 
 def default_adam(method: Colon2depthModel) -> Optimizers:

@@ -113,7 +113,7 @@ class CaseRunner:
     def _make_batch(self, load: Load) -> Batch:
         if load.what == "train":
             return synthetic_batch(load.size, load.batch, self.device)
-        if load.what == "video":
+        if load.what in ("video", "video_loss"):
             return video_batch(load.size, load.batch, self.device, self.estimator)
         images = make_pictures(load.batch, 3, load.size, load.size, seed=0) * 2 - 1
         return {"inference": {"images": images.to(self.device)}}
@@ -124,6 +124,8 @@ class CaseRunner:
         step = PublishedStep(self.method, self._shared_optimizers(case.fused), self.estimator)
         if case.load.what == "video":
             return {"video": partial(step.video, batch)}
+        if case.load.what == "video_loss":
+            return {"loss": partial(step.video_loss, batch, self._depth_of(batch))}
         return {kind: partial(step.train, batch, ITERATIONS[kind]) for kind in case.kinds}
 
     def _our_steps(self, case: Case, batch: Batch) -> Steps:
@@ -132,9 +134,16 @@ class CaseRunner:
             method.net_G = without_subpixel(method.net_G)
         if case.load.what == "inference":
             return {"predict": partial(self._predict, method.eval(), case.precision, batch["inference"]["images"])}
+        if case.load.what == "video_loss":
+            return {"loss": partial(method.video_loss, batch, self._depth_of(batch))}
         method.shared_optimizers = self._shared_optimizers(case.fused)
         engine = Engine(method, self._settings(case))
         return {kind: partial(engine.step, batch, Progress(1, ITERATIONS[kind])) for kind in case.kinds}
+
+    def _depth_of(self, batch: Batch) -> torch.Tensor:
+        """Made-up depth of the frames of clips, which gradients are asked for."""
+        frames = batch["video"]["frames"]
+        return frames.mean(dim=2, keepdim=True).requires_grad_()
 
     def _predict(self, method: SharedModel, precision: str, images: torch.Tensor) -> torch.Tensor:
         with choose_precision(precision, self.device).autocast():

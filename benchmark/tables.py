@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from benchmark.cases import LADDER
+from benchmark.cases import LADDER, WITHOUT_NETWORKS
 from util.human_units import human_count
 from util.tables import format_table, markdown_table
 
@@ -100,6 +100,7 @@ def _case_tables(what: str, cases: Iterable[Row]) -> list[Table]:
 def _columns(row: Row) -> dict[str, float]:
     """Columns of a case, rounded; what is not known is left out."""
     inference, images = row["what"] == "inference", row["batch"]
+    counted = row["what"] not in WITHOUT_NETWORKS
     columns = {
         "images/s": images / row["median_s"] if inference else None,
         "ms an image": 1000 * row["median_s"] / images if inference else None,
@@ -107,11 +108,11 @@ def _columns(row: Row) -> dict[str, float]:
         "shortest s": None if inference else row["min_s"],
         "× before": row["times_before"],
         "× published": row["times_published"],
-        "TFLOP": None if inference else _in(row["flops"], TERA),
+        "TFLOP": None if inference or not counted else _in(row["flops"], TERA),
         "GFLOP an image": _in(row["flops"], GIGA * images) if inference else None,
-        "TFLOP/s": _in(row["flops_per_s"], TERA),
-        "% of product": _in(row["share_of_product"], 0.01),
-        "flow calls": row["flow_calls"] if row["what"] == "video" else None,
+        "TFLOP/s": _in(row["flops_per_s"], TERA) if counted else None,
+        "% of product": _in(row["share_of_product"], 0.01) if counted else None,
+        "flow calls": row["flow_calls"] if row["what"].startswith("video") else None,
         "peak GiB": _in(row["peak_bytes"], GIB),
     }
     return {name: significant(value) for name, value in columns.items() if value is not None}

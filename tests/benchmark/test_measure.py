@@ -22,7 +22,8 @@ from benchmark.runner import CaseRunner
 ROOT = Path(__file__).parents[2]
 TINY = ["--sizes=32", "--ngf=4", "--ndf=4", "--n_downsample_global=2", "--n_blocks_global=1", "--repeats=1"]
 PAGE = "Text.\n" + "".join(
-    f"\n<!-- table: cpu-{what} -->\n<!-- end -->\n" for what in ("train", "video", "inference", "loader", "films")
+    f"\n<!-- table: cpu-{what} -->\n<!-- end -->\n"
+    for what in ("train", "video", "video_loss", "inference", "loader", "films")
 )
 
 
@@ -51,14 +52,16 @@ def test_everything_is_measured_and_written(tmp_path):
     assert {what: len(rows) for what, rows in by_load.items()} == {
         "train": 6,
         "video": 6,
+        "video_loss": 3,
         "inference": 4,
         "loader": 0,
         "films": 0,
     }
     assert [row["flow_calls"] for row in by_load["video"]] == [4, 4, 4, 0, 0, 0]
+    assert [row["flow_calls"] for row in by_load["video_loss"]] == [4, 4, 0]
     for row in figures["cases"]:
         assert row["median_s"] > 0
-        assert row["flops"] > 0
+        assert row["flops"] > 0 or row["what"] == "video_loss"
         assert row["peak_bytes"] is None or row["peak_bytes"] > 2**20
     assert [row["stream"] for row in figures["loader"]] == ["pairs", "packed pairs", "clips"]
     film = figures["films"][0]
@@ -70,7 +73,7 @@ def test_everything_is_measured_and_written(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert text.startswith("Text.\n")
     columns = {"inference": "images/s", "loader": "pairs/s", "films": "decoded frames/s"}
-    for what, first_column in ({"train": "s", "video": "s"} | columns).items():
+    for what, first_column in ({"train": "s", "video": "s", "video_loss": "s"} | columns).items():
         assert f"|  | {first_column} |" in text.split(f"table: cpu-{what} -->")[1].split("<!-- end")[0]
         assert f"\n{what}\n" in outcome.out
 

@@ -13,7 +13,7 @@ def test_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     opt = parse_options(CPU)
     assert (opt.what, opt.sizes, opt.precisions) == (
-        ["train", "video", "inference", "loader", "films"],
+        ["train", "video", "video_loss", "inference", "loader", "films"],
         [256, 512],
         ["fp32", "bf16"],
     )
@@ -34,7 +34,7 @@ def test_published_step_is_in_fp32_so_that_comes_first():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--what", "training"], "unknown training; known are: train, video, inference, loader, films"),
+        (["--what", "training"], "unknown training; known are: train, video, video_loss, inference, loader, films"),
         (["--what", ""], "nothing is left to measure"),
         (["--sizes", "256,big"], "'256,big' are no numbers with commas"),
         (["--sizes", "0"], "all must be at least 1"),

@@ -61,6 +61,18 @@ def test_losses_are_ours(what, iteration):
     assert {name: theirs[name] for name in shared} == pytest.approx({name: ours[name] for name in shared}, rel=1e-5)
 
 
+def test_the_video_loss_without_the_network_and_its_gradients_are_ours():
+    published, engine = make_pair()
+    batch = make_batch("video")
+    depth = torch.rand(BATCH, 3, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    theirs = published.video_loss(batch, depth), depth.grad.clone()
+    ours = engine.method.video_loss(batch, depth), depth.grad
+    assert theirs[1].abs().max() > 0
+    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-7)
+    assert count_work(lambda: published.video_loss(batch, depth)).flow_calls == 4 * BATCH
+    assert count_work(lambda: engine.method.video_loss(batch, depth)).flow_calls == 0
+
+
 @pytest.mark.parametrize(("what", "iteration"), [("train", 1), ("train", CYCLE), ("video", 1)])
 def test_weights_after_a_step_are_ours(what, iteration):
     published, engine = make_pair()
