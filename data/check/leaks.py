@@ -6,8 +6,9 @@ from itertools import combinations
 
 import numpy as np
 
-from data.check.findings import Finding
+from data.check.findings import WARNING, Finding
 from data.check.frames import FrameFacts
+from data.formats.ucl import SEQUENCE
 
 # Of 256, in which fingerprints of one picture may differ: after JPEG of quality 60 most do in 2 to 15, neighbours of a
 # real film in 15 (median), frames of different rendered colons in 30 and more.
@@ -36,7 +37,7 @@ def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def shared_sequences(sequences: Mapping[str, set[str]]) -> Iterator[Finding]:
-    """Each sequence that is in two splits, by its name.
+    """Each sequence that is in two splits, by its name, and each camera path of UCL's colons.
 
     Args:
         sequences: names of those of each split; names that are only numbers say nothing.
@@ -45,3 +46,13 @@ def shared_sequences(sequences: Mapping[str, set[str]]) -> Iterator[Finding]:
         for name in sorted(sequences[first] & sequences[second]):
             if NAMED.search(name):
                 yield Finding("leak", f"the sequence {name}", f"is in {first} and in {second}", FIX)
+        for path in sorted(_ucl_paths(sequences[first]) & _ucl_paths(sequences[second])):
+            what = (
+                f"is in {first} and in {second}: the same surface from the same places under other textures and lights"
+            )
+            yield Finding("leak", f"camera path {path} of UCL's colons", what, FIX, WARNING)
+
+
+def _ucl_paths(names: set[str]) -> set[str]:
+    """Numbers of the camera paths of UCL's sequences (``T3_L1_1``), whose frames other formats may read, too."""
+    return {found["path"] for name in names if (found := SEQUENCE.match(f"{name}_"))}

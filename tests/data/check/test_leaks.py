@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.check.findings import Finding
+from data.check.findings import WARNING, Finding
 from data.check.frames import FrameFacts, fingerprint
 from data.check.leaks import BITS, distances, duplicates_across, shared_sequences
 from data.formats import Item
@@ -56,5 +56,12 @@ def test_distance_is_the_number_of_bits_that_differ():
 
 def test_sequences_count_by_names_that_say_something():
     sequences = {"train": {"T3_L1_1", "frame", "0000", "a"}, "eval": {"0000", "frame"}, "test": {"T3_L1_1", "frame"}}
-    found = list(shared_sequences(sequences))
+    found = [finding for finding in shared_sequences(sequences) if finding.level != WARNING]
     assert found == [Finding("leak", "the sequence T3_L1_1", "is in train and in test", found[0].fix)]
+
+
+def test_one_camera_path_of_ucl_in_two_splits_is_a_warning_whatever_its_texture():
+    sequences = {"train": {"T1_L1_1_resized_FrameBuffer", "T1_L1_2"}, "eval": {"T3_L2_4"}, "test": {"T2_L3_1"}}
+    (found,) = shared_sequences(sequences)
+    assert (found.level, found.place) == (WARNING, "camera path 1 of UCL's colons")
+    assert "is in train and in test: the same surface" in found.what
