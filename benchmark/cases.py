@@ -29,7 +29,11 @@ CHANGES: dict[str, list[tuple[str, dict[str, Any]]]] = {  # title of the row, an
         ("+ sub-pixel decoder", {"subpixel": True}),
     ],
     "video_loss": [KEPT, ("+ flow ready, batched", {"published": False})],
-    "inference": [("+ sub-pixel decoder", {"published": False, "subpixel": True}), KEPT],
+    "inference": [
+        ("+ no gradients", {"records": False}),
+        ("+ sub-pixel decoder", {"published": False, "subpixel": True}),
+        KEPT,
+    ],
 }
 WITHOUT_NETWORKS = ("video_loss",)  # nothing in it is computed in another precision
 
@@ -59,6 +63,7 @@ class Case:
         load: what it works on.
         published: the published schedule; ours, by the engine, otherwise.
         subpixel: the decoder's convolutions at the lower resolution.
+        records: what gradients would need is kept in inference.
         fused: Adam in one kernel.
         keep_memory: in a process that keeps freed memory.
         precision: as ``--precision`` names it.
@@ -70,6 +75,7 @@ class Case:
     load: Load
     published: bool = False
     subpixel: bool = True
+    records: bool = False
     fused: bool = True
     keep_memory: bool = False
     precision: str = "fp32"
@@ -132,7 +138,7 @@ def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool)
         precisions = ["fp32"]
     if not baseline:
         return _in_precisions(Case("", load, keep_memory=can_keep), precisions)
-    cases = [Case("published", load, published=True, subpixel=False, fused=False)]
+    cases = [Case("published", load, published=True, subpixel=False, fused=False, records=load.what == "inference")]
     for title, change in CHANGES[load.what]:
         if can_keep or "keep_memory" not in change:
             cases.append(replace(cases[-1], title=title, before=cases[-1].title, **change))

@@ -7,6 +7,7 @@ same; what differs is how often and where something is computed:
 - decoder as upsampling, mirrored border, convolution; float32; contiguous layout; Adam as PyTorch makes it by default
 - three passes of the discriminator in every iteration (fake detached, real, fake), all with gradients
 - the generator's loss goes back into the discriminator's weights too, whose gradients are thrown away
+- prediction: gradients are recorded, since the code leaves them out only where PyTorch's version begins with 0.4
 - video: one clip at a time, through NumPy; flow both ways and masks in every step; one loss for each pair of frames
 """
 
@@ -64,10 +65,15 @@ class PublishedStep:
         loss.backward()
         return loss.detach()
 
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
-        """Depth [mm], (B, 1, H, W), of images (B, 3, H, W) in [-1, 1]."""
-        return self.method.denormalise(self.net_G(images))
+    def predict(self, images: Tensor, records: bool) -> Tensor:
+        """Depth [mm], (B, 1, H, W), of images (B, 3, H, W) in [-1, 1].
+
+        Args:
+            images: what is predicted from.
+            records: as published; without, nothing is kept for gradients that nobody asks for.
+        """
+        with torch.set_grad_enabled(records):
+            return self.method.denormalise(self.net_G(images)).detach()
 
     def _terms(self, synthetic: dict[str, Tensor]) -> dict[str, Tensor]:
         method, opt = self.method, self.method.opt

@@ -120,7 +120,8 @@ class CaseRunner:
 
     def _published_steps(self, case: Case, batch: Batch) -> Steps:
         if case.load.what == "inference":
-            return {"predict": partial(PublishedStep(self.method, {}, self.estimator).predict, **batch["inference"])}
+            step = PublishedStep(self.method, {}, self.estimator)
+            return {"predict": partial(step.predict, batch["inference"]["images"], case.records)}
         step = PublishedStep(self.method, self._shared_optimizers(case.fused), self.estimator)
         if case.load.what == "video":
             return {"video": partial(step.video, batch)}

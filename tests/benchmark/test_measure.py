@@ -53,7 +53,7 @@ def test_everything_is_measured_and_written(tmp_path):
         "train": 6,
         "video": 6,
         "video_loss": 3,
-        "inference": 4,
+        "inference": 5,
         "loader": 0,
         "films": 0,
     }
@@ -132,7 +132,7 @@ def test_figures_so_far_are_kept_when_the_rest_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark.measure, "measure_loader", fail)
     outcome, figures = run_benchmark(tmp_path, "--what=inference,loader", "--no_memory", "--precisions=fp32")
     assert (outcome.code, outcome.errors) == (2, ["error: no space left on device"])
-    assert len(figures["cases"]) == 3
+    assert len(figures["cases"]) == 4
 
 
 @pytest.mark.usefixtures("here")

@@ -103,7 +103,9 @@ def test_weights_move():
 def test_prediction_is_ours():
     published, engine = make_pair()
     images = make_batch("train")["synthetic"]["image"]
-    torch.testing.assert_close(published.predict(images), engine.method.predict(images), rtol=1e-5, atol=1e-3)
+    ours = engine.method.predict(images)
+    for records in (True, False):
+        torch.testing.assert_close(published.predict(images, records), ours, rtol=1e-5, atol=1e-3)
 
 
 def test_mask_in_numpy_is_ours():
