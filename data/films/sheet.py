@@ -87,8 +87,8 @@ def describe(state: dict[str, Any]) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in state["dropped"].items()) or "none dropped"
     facts = [dropped, *["interlaced"] * state["interlaced"]]
     facts += [f"{100 * state['overlay']:.2g} % overlays"] * (state["overlay"] > 0)
-    facts += [f"{len(state['cuts'])} cuts"] * bool(state["cuts"])
-    clips = f"{len(state['clips'])} clip{'' if len(state['clips']) == 1 else 's'}"
+    facts += [_count(len(state["cuts"]), "cut")] * bool(state["cuts"])
+    clips = _count(len(state["clips"]), "clip")
     return f"{state['source']}: {len(state['rows'])} of {state['frames']} frames in {clips} ({', '.join(facts)})"
 
 
@@ -120,6 +120,10 @@ def _add_row(card: tags.html_tag, title: str, out: Path, name: str, numbers: Seq
 
 def _picture(out: Path, name: str, what: str) -> Path:
     return sheet_folder(out) / PICTURES / f"{name}_{what}.jpg"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _spread(things: Sequence[Any]) -> list[Any]:
