@@ -9,7 +9,7 @@ import torch
 from data import flow_cache
 from data.base_dataset import BaseDataset, Sample, to_image_tensor
 from data.clips import Clip
-from data.flow_cache import FlowCache
+from data.flow_cache import FlowCache, make_flow_estimator
 from data.formats import FORMATS, open_clips, open_sequences
 from data.transforms import Preprocessing
 from util.errors import UserError
@@ -48,7 +48,7 @@ class ClipsDataset(BaseDataset):
         of_clips = opt.video_dataset == CLIPS
         root = opt.video_root or (opt.dataroot / f"video_{opt.phase}" if of_clips else opt.dataroot)
         clips = open_clips(root) if of_clips else open_sequences(opt, root)
-        cache = FlowCache.filled(opt, root, clips, "_undistorted" if opt.undistort else "")
+        cache = FlowCache.filled(opt, root, clips, make_flow_estimator(opt), "_undistorted" if opt.undistort else "")
         return cls(clips, cache.preprocessing, cache, opt.clip_length, opt.frame_step)
 
     def __init__(

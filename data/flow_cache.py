@@ -63,19 +63,21 @@ class FlowCache:
         self.step = step
 
     @classmethod
-    def filled(cls, opt: Namespace, root: Path, clips: Sequence[Clip], kind: str = "") -> "FlowCache":
+    def filled(
+        cls, opt: Namespace, root: Path, clips: Sequence[Clip], estimator: FlowEstimator, kind: str = ""
+    ) -> "FlowCache":
         """The cache that options ask for, with the flow of all clips; computed on the first GPU if there is one.
 
         Args:
             opt: of ``add_options`` and ``Preprocessing``, and ``gpu_ids``.
             root: folder of the clips.
             clips: those in it.
+            estimator: see ``make_flow_estimator``.
             kind: what was done to their frames, when they are not as the files show them.
 
         Raises:
-            UserError: see ``fill`` and ``make_flow_estimator``.
+            UserError: see ``fill``.
         """
-        estimator = make_flow_estimator(opt)
         preprocessing = Preprocessing.from_options(opt)
         name = f"{estimator.name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}{kind}"
         folder = (opt.flow_cache or root.parent / "flow_cache") / root.name / name

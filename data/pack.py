@@ -21,6 +21,7 @@ from data import formats
 from data.array_files import array_writer, mapped_array
 from data.base_dataset import to_image_tensor
 from data.clips import Clip, find_clips, write_clip_view
+from data.clips_dataset import read_clip_intrinsics
 from data.depth_files import encode_depth
 from data.formats import DataFormat, Item, open_format
 from data.formats.packed import FORMAT, MM_PER_UNIT, PACKED_JSON, PackedFormat, packed_view_file
@@ -135,8 +136,11 @@ def pack_views(clips: Sequence[Clip], folder: Path, preprocessing: Preprocessing
     """Write at its size for training where the frames of clips show what the camera sees, when that is known."""
     for clip in clips:
         view = clip.view()
-        if view is not None:
-            write_clip_view(packed_view_file(folder, clip.name), resize_view(view, preprocessing.size_of(*view.shape)))
+        file = packed_view_file(folder, clip.name)
+        if view is None:
+            file.unlink(missing_ok=True)
+        else:
+            write_clip_view(file, resize_view(view, preprocessing.size_of(*view.shape)))
 
 
 def read_pair(source: DataFormat, item: Item, preprocessing: Preprocessing) -> Frame:
@@ -156,7 +160,7 @@ def read_clip_frame(clips: dict[str, Clip], item: Item, preprocessing: Preproces
     clip = clips[item.sequence]
     rgb = clip.read(int(item.name.rsplit("/", 1)[1]), 1)[0]
     image = preprocessing.resize({"image": to_image_tensor(rgb)})["image"]
-    return Frame(to_bytes(image), None, facts_of(item, clip.camera, None, image.shape[-2:]))
+    return Frame(to_bytes(image), None, facts_of(item, read_clip_intrinsics(clip), None, image.shape[-2:]))
 
 
 def facts_of(item: Item, camera: Intrinsics | None, pose: np.ndarray | None, size: tuple[int, int]) -> dict[str, Any]:

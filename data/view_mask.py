@@ -14,13 +14,14 @@ ALL_OF_A_PIXEL = 0.99
 GRID = 160  # cells along the longer side, in which the largest box is looked for
 
 
-def find_view(frames: Iterable[np.ndarray]) -> np.ndarray:
+def find_view(frames: Iterable[np.ndarray], dark_share: float = DARK_SHARE) -> np.ndarray:
     """The view that the frames of one clip share.
 
     Border is what stays dark and hangs together with the picture's edge; a dark lumen in the middle is no border.
 
     Args:
         frames: in [0, 1], each (H, W, C), all of one size; the brightest channel counts.
+        dark_share: of the frames in which the border is dark.
 
     Returns:
         bool (H, W), True inside the view; all True when there is no border.
@@ -33,7 +34,7 @@ def find_view(frames: Iterable[np.ndarray]) -> np.ndarray:
         dark, count = dark + (frame.max(axis=2) < BORDER_LEVEL), count + 1
     if count == 0:
         raise ValueError("no frames to find the view in")
-    always_dark = (dark >= DARK_SHARE * count).astype(np.uint8)
+    always_dark = (dark >= dark_share * count).astype(np.uint8)
     _, labels = cv2.connectedComponents(always_dark)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return ~np.isin(labels, np.setdiff1d(edge, 0))

@@ -15,7 +15,28 @@ from data.image_files import list_images, read_rgb
 from util.errors import UserError
 
 FOLDER_FPS = 25.0  # of frames in a folder, whose times nobody wrote down
-DAMAGE = (av.error.FFmpegError, OSError)
+WHOLE_SHARE = 0.98  # of the stated frames, with which a film is whole
+ERRORS = (av.error.FFmpegError, OSError)
+
+
+@dataclass
+class Damage:
+    """What was found to be wrong with a film while it was read.
+
+    Args:
+        packets: that could not be decoded.
+        end: why reading ended before the film's end.
+    """
+
+    packets: int = 0
+    end: str = ""
+
+    def describe(self, decoded: int, stated: int | None) -> str:
+        """In words; empty for a whole film. A film may state a few frames more than it has."""
+        parts = [f"{self.packets} packets cannot be decoded"] * (self.packets > 0) + [self.end] * bool(self.end)
+        if stated is not None and decoded < WHOLE_SHARE * stated:
+            parts.append(f"{decoded} of {stated} frames are there")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -28,12 +49,14 @@ class FilmFrame:
         picture: as the decoder gave it, or RGB uint8 (H, W, 3); it becomes RGB, or small, when it is asked for, which
             may be in another thread.
         interlaced: its odd rows are of another moment, and are made new where that shows.
+        lost_before: frames just before it could not be decoded.
     """
 
     number: int
     time_s: float
     picture: av.VideoFrame | np.ndarray
     interlaced: bool = False
+    lost_before: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,31 +83,38 @@ class FilmFrame:
         return self.picture if isinstance(self.picture, np.ndarray) else self.picture.to_ndarray(format="rgb24")
 
 
-def read_film(source: Path, *, interlaced: bool = False) -> Iterator[FilmFrame]:
+def read_film(source: Path, *, interlaced: bool = False, damage: Damage | None = None) -> Iterator[FilmFrame]:
     """All frames of a film (PyAV) or of a folder of pictures; no more than one is held.
 
     Args:
         source: the file, or the folder.
         interlaced: what its frames are taken for.
+        damage: gets what cannot be decoded, and is left out.
 
     Raises:
-        UserError: it is neither, or nothing of it can be decoded. What cannot be decoded in the middle is left out.
+        UserError: it is neither, or nothing of it can be decoded.
     """
     if source.is_dir():
         for number, file in enumerate(_frame_files(source)):
             yield FilmFrame(number, number / FOLDER_FPS, _read_bytes(file), interlaced)
         return
-    number = 0
+    damage = Damage() if damage is None else damage
+    number, lost, start_s = 0, False, None
     try:
-        with av.open(str(_film_file(source))) as container:
+        with _opened(source) as container:
             for packet in container.demux(_video_of(container, source)):
-                for frame in _decoded(packet):
-                    time_s = frame.time if frame.time is not None else number / FOLDER_FPS
-                    yield FilmFrame(number, float(time_s), frame, interlaced)
-                    number += 1
-    except DAMAGE as error:
+                frames = _decoded(packet)
+                damage.packets += frames is None
+                lost = lost or frames is None
+                for frame in frames or []:
+                    time_s = float(frame.time if frame.time is not None else number / FOLDER_FPS)
+                    start_s = time_s if start_s is None else start_s
+                    yield FilmFrame(number, time_s - start_s, frame, interlaced, lost and number > 0)
+                    number, lost = number + 1, False
+    except ERRORS as error:
         if number == 0:
             raise UserError(f"{source} cannot be read as a film ({error})") from None
+        damage.end = f"reading ends at frame {number} ({error})"
     if number == 0:
         raise UserError(f"{source} holds no frame that can be decoded; is the file whole?")
 
@@ -120,13 +150,13 @@ def count_frames(source: Path) -> int | None:
     if source.is_dir():
         return len(_frame_files(source))
     try:
-        with av.open(str(_film_file(source))) as container:
+        with _opened(source) as container:
             stream = _video_of(container, source)
             if stream.frames:
                 return stream.frames
             if container.duration and stream.average_rate:
                 return int(container.duration / av.time_base * stream.average_rate)
-    except DAMAGE as error:
+    except ERRORS as error:
         raise UserError(f"{source} cannot be read as a film ({error})") from None
     return None
 
@@ -134,22 +164,22 @@ def count_frames(source: Path) -> int | None:
 def _whole_frame_times(file: Path, count: int) -> Iterator[int]:
     """Times of ``count`` frames that are stored whole, in the stream's units; none where the film cannot be read."""
     try:
-        with av.open(str(file)) as container:
+        with _opened(file) as container:
             stream = _video_of(container, file)
             times = [packet.pts for packet in container.demux(stream) if packet.is_keyframe and packet.pts is not None]
-    except DAMAGE:
+    except ERRORS:
         return
     yield from (times[at] for at in _spread(len(times), count))
 
 
 def _frames_at(file: Path, times: list[int]) -> Iterator[np.ndarray]:
-    with av.open(str(file)) as container:
+    with _opened(file) as container:
         stream = _video_of(container, file)
         for time in times:
             try:
                 container.seek(time, stream=stream)
                 yield next(container.decode(stream)).to_ndarray(format="rgb24")
-            except (*DAMAGE, StopIteration):
+            except (*ERRORS, StopIteration):
                 continue
 
 
@@ -168,10 +198,11 @@ def _read_bytes(file: Path) -> np.ndarray:
     return (read_rgb(file) * 255).round().astype(np.uint8)
 
 
-def _film_file(source: Path) -> Path:
-    if source.suffix.lower() not in VIDEO_SUFFIXES:
-        raise UserError(f"{source} is neither a film ({', '.join(VIDEO_SUFFIXES)}) nor a folder of frames")
-    return source
+def _opened(file: Path) -> av.container.InputContainer:
+    if file.suffix.lower() not in VIDEO_SUFFIXES:
+        raise UserError(f"{file} is neither a film ({', '.join(VIDEO_SUFFIXES)}) nor a folder of frames")
+    # An absolute path, since FFmpeg takes what stands before a colon for a protocol.
+    return av.open(file.absolute(), metadata_errors="replace")
 
 
 def _video_of(container: av.container.InputContainer, file: Path) -> av.VideoStream:
@@ -182,9 +213,9 @@ def _video_of(container: av.container.InputContainer, file: Path) -> av.VideoStr
     return stream
 
 
-def _decoded(packet: av.Packet) -> list[av.VideoFrame]:
-    """The frames of a packet; none where it is damaged."""
+def _decoded(packet: av.Packet) -> list[av.VideoFrame] | None:
+    """The frames of a packet; None where it is damaged."""
     try:
         return packet.decode()
     except av.error.InvalidDataError:
-        return []
+        return None

@@ -13,6 +13,9 @@ from data.view_mask import find_view, largest_part
 from util.errors import UserError
 
 SAMPLES = 120  # frames that are looked at
+UNIFORM = 4.0  # grey levels that a frame's colours spread by at least: no signal, and no light, show no view
+BORDER_SHARE = 0.85  # of the frames in which the border is dark: recorders show menus now and then
+MIN_SIDE_PX, MAX_ASPECT = 32, 4.0  # of frames that motion can be measured in
 MIN_SAMPLES = 20  # with fewer, what happens to stand still is no overlay yet
 MOVES = 15.0  # grey levels that a pixel of the view changes by, in a film that can tell
 STILL = 3.0  # and one of an overlay at most
@@ -51,10 +54,11 @@ def study_film(source: Path) -> FilmLook:
     """Look at frames from all over a film.
 
     Raises:
-        UserError: nothing of it can be read, it is black, or its frames differ in size.
+        UserError: nothing of it can be read, it is black or of one colour, or its frames are too small or flat, or
+            differ in size.
     """
     still, combs, richest = StillParts(), CombCount(), RichestFrame()
-    view = find_view(_brightest(_watched(source, still, combs, richest)))
+    view = find_view(_brightest(_watched(source, still, combs, richest)), BORDER_SHARE)
     if not view.any():
         raise UserError(f"{source} is black")
     # The rim of the view is blurred, and compression makes it darker and brighter.
@@ -64,15 +68,24 @@ def study_film(source: Path) -> FilmLook:
 
 
 def _watched(source: Path, *watchers: "StillParts | CombCount | RichestFrame") -> Iterator[np.ndarray]:
-    """Frames of a film, which the watchers see too."""
-    size = None
+    """Frames of a film that show something, which the watchers see too."""
+    size, shown = None, 0
     for number, rgb in enumerate(sample_film(source, SAMPLES)):
         size = size or rgb.shape
         if rgb.shape != size:
             raise UserError(f"{source}: picture {number} of the film is {rgb.shape[:2]} pixels, the first {size[:2]}")
+        if min(size[:2]) < MIN_SIDE_PX or max(size[:2]) > MAX_ASPECT * min(size[:2]):
+            raise UserError(
+                f"{source}: frames of {size[0]}x{size[1]} pixels are too small or too narrow to see motion in"
+            )
+        if rgb[::8, ::8].std(axis=(0, 1)).max() < UNIFORM:
+            continue
         for watcher in watchers:
             watcher.add(rgb)
+        shown += 1
         yield rgb
+    if not shown:
+        raise UserError(f"{source} is black, or of one colour")
 
 
 def _brightest(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

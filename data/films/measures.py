@@ -30,6 +30,7 @@ class FrameMeasures:
 
     Args:
         time_s: from the beginning of the film [s].
+        lost_before: frames just before it could not be decoded.
         brightness: mean, [0, 1].
         dark, burnt, red: shares of the view, [0, 1].
         structure: share of the view with a gradient of brightness.
@@ -42,6 +43,7 @@ class FrameMeasures:
     """
 
     time_s: float
+    lost_before: bool
     brightness: float
     dark: float
     burnt: float
@@ -55,16 +57,17 @@ class FrameMeasures:
 
 @dataclass(frozen=True)
 class SmallFrame:
-    """What is kept of a frame while others are compared with it: RGB and grey copies, uint8, and its time [s]."""
+    """What is kept of a frame while others are compared with it: RGB and grey copies, uint8, and what it knows."""
 
     time_s: float
+    lost_before: bool
     copy: np.ndarray  # (h, WIDTH, 3)
     grey: np.ndarray  # (h, FLOW_WIDTH)
 
     @classmethod
     def of(cls, frame: FilmFrame) -> "SmallFrame":
         copy = frame.small(WIDTH)
-        return cls(frame.time_s, copy, cv2.cvtColor(_scaled(copy, FLOW_WIDTH), cv2.COLOR_RGB2GRAY))
+        return cls(frame.time_s, frame.lost_before, copy, cv2.cvtColor(_scaled(copy, FLOW_WIDTH), cv2.COLOR_RGB2GRAY))
 
 
 class Measurer:
@@ -89,6 +92,7 @@ class Measurer:
         change, news, residual = self._against(before, frame)
         return FrameMeasures(
             time_s=frame.time_s,
+            lost_before=frame.lost_before,
             brightness=float(values.mean()),
             dark=float((values < DARK).mean()),
             burnt=float((values > BURNT).mean()),

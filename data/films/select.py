@@ -82,7 +82,7 @@ def unusable(one: FrameMeasures, limits: Limits) -> Reason | None:
 
 
 def find_cuts(measures: Sequence[FrameMeasures], found: Sequence[Reason | None], limits: Limits) -> list[int]:
-    """Frames that no motion leads to from the frame before.
+    """Frames that no motion leads to from the frame before, or before which some are lost.
 
     Only between two frames that show something; elsewhere the video is interrupted anyway.
     """
@@ -91,7 +91,8 @@ def find_cuts(measures: Sequence[FrameMeasures], found: Sequence[Reason | None],
     usual = [np.nanmedian(around) if np.isfinite(around).any() else 0.0 for around in _windows(residuals, CUT_WINDOW)]
     limit = np.maximum(limits.cut, limits.sudden * np.array(usual))
     news = np.array([one.news for one in measures])
-    return np.flatnonzero((residuals > limit) & (news > limits.news)).tolist()
+    lost = np.array([one.lost_before for one in measures])
+    return np.flatnonzero(((residuals > limit) & (news > limits.news)) | lost).tolist()
 
 
 def is_blurred(sharpness: np.ndarray, begins: Sequence[int], limits: Limits) -> np.ndarray:

@@ -40,12 +40,12 @@ def dropped_on_sheet(selection: Selection) -> dict[int, str]:
     return {number: reason for reason, found in numbers.items() for number in _spread(found)}
 
 
-def write_thumbnail(out: Path, name: str, number: int, rgb: np.ndarray) -> None:
+def write_thumbnail(folder: Path, name: str, number: int, rgb: np.ndarray) -> None:
     """Of a frame of the film ``name``, RGB uint8 (H, W, 3)."""
-    write_picture(_picture(out, name, f"{number:06d}"), _scaled(rgb, THUMBNAIL_HEIGHT))
+    write_picture(folder / _file(name, f"{number:06d}"), _scaled(rgb, THUMBNAIL_HEIGHT))
 
 
-def write_view(out: Path, name: str, look: FilmLook, box: tuple[int, int, int, int]) -> None:
+def write_view(folder: Path, name: str, look: FilmLook, box: tuple[int, int, int, int]) -> None:
     """A frame of the film with border and overlays coloured, and the box that is cut out."""
     rgb = look.picture.astype(np.float32)
     for mask, colour in ((~look.view, BORDER_COLOUR), (look.overlay, OVERLAY_COLOUR)):
@@ -53,7 +53,7 @@ def write_view(out: Path, name: str, look: FilmLook, box: tuple[int, int, int, i
     top, bottom, left, right = box
     thickness = max(2, 2 * len(rgb) // VIEW_HEIGHT)
     marked = cv2.rectangle(rgb.round().astype(np.uint8), (left, top), (right - 1, bottom - 1), BOX_COLOUR, thickness)
-    write_picture(_picture(out, name, "view"), _scaled(marked, VIEW_HEIGHT))
+    write_picture(folder / _file(name, "view"), _scaled(marked, VIEW_HEIGHT))
 
 
 def remove_pictures(out: Path, name: str) -> None:
@@ -85,6 +85,7 @@ def write_sheet(out: Path, states: Sequence[dict[str, Any]]) -> Path:
 def describe(state: dict[str, Any]) -> str:
     """What became of a film, in a line."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in state["dropped"].items()) or "none dropped"
+    dropped = f"DAMAGED: {state['damage']}, {dropped}" if state["damage"] else dropped
     facts = [dropped, *["interlaced"] * state["interlaced"]]
     facts += [f"{100 * state['overlay']:.2g} % overlays"] * (state["overlay"] > 0)
     facts += [_count(len(state["cuts"]), "cut")] * bool(state["cuts"])
@@ -119,7 +120,11 @@ def _add_row(card: tags.html_tag, title: str, out: Path, name: str, numbers: Seq
 
 
 def _picture(out: Path, name: str, what: str) -> Path:
-    return sheet_folder(out) / PICTURES / f"{name}_{what}.jpg"
+    return sheet_folder(out) / PICTURES / _file(name, what)
+
+
+def _file(name: str, what: str) -> str:
+    return f"{name}_{what}.jpg"
 
 
 def _count(number: int, noun: str) -> str:

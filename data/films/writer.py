@@ -1,6 +1,7 @@
 """Frames of a film as folders of pictures, which appear all at once."""
 
 import json
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,15 @@ from data.clips import VIEW_FILE, write_clip_view
 from data.films.chooser import ClipChooser, Place, Step
 from data.films.frames import FilmFrame
 from data.films.measures import SmallFrame
-from data.films.sheet import write_thumbnail
+from data.films.sheet import PICTURES, remove_pictures, sheet_folder, write_thumbnail
 from data.image_files import write_picture
+from util.errors import UserError
 from util.files import write_text
 from util.intrinsics import INTRINSICS_JSON, Intrinsics, scale_intrinsics
 from util.threads import map_ahead
 
 STATE = ".prepare"  # folder, among the clips, of what is known of films
+MADE_OF = ".film"  # file in each clip, with the name of its film
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,9 @@ class Cut:
         return picture if same else cv2.resize(picture, (width, height), interpolation=how)
 
 
-def partial_folder(out: Path, film: Path) -> Path:
-    """Where the clips of a film are written."""
-    return out / STATE / f"{film.stem}.partial"
+def name_of(film: Path) -> str:
+    """What its clips are named after."""
+    return film.name if film.is_dir() else film.stem
 
 
 class _Job(NamedTuple):
@@ -101,8 +104,11 @@ class ClipWriter:
 
     def __init__(self, film: Path, out: Path, cut: Cut, min_length: int) -> None:
         self.film, self.out, self.cut, self.min_length = film, out, cut, min_length
-        self.partial = partial_folder(out, film)
+        self.name = name_of(film)
+        self.partial = out / STATE / f"{self.name}.partial"
+        self.pictures = self.partial / PICTURES
         self._rows: list[list[dict[str, Any]]] = []  # of each clip
+        shutil.rmtree(self.partial, ignore_errors=True)
 
     def write(
         self,
@@ -112,7 +118,7 @@ class ClipWriter:
         pool: ThreadPoolExecutor,
         ahead: int,
     ) -> list[dict[str, Any]]:
-        """Write a folder for each clip, which appears when all are there, and thumbnails of frames on the sheet.
+        """Write a folder for each clip, and thumbnails of frames on the sheet; ``publish`` makes them appear.
 
         Args:
             frames: all frames of the film.
@@ -126,7 +132,32 @@ class ClipWriter:
         jobs = self._jobs(frames, chooser, on_sheet, pool, ahead)
         for _ in map_ahead(pool, self._do, jobs, ahead):
             pass
-        return self._publish()
+        return self._finish()
+
+    def publish(self) -> None:
+        """Put clips and thumbnails in the place of those that were made of the film before.
+
+        Raises:
+            UserError: a folder that was not made by this is in the way.
+        """
+        for folder in self._folders(self.out):
+            if not _is_clip_of(folder, self.name):
+                raise UserError(f"{folder} is in the way of a clip, and was not made by this; move it away")
+        for folder in self._folders(self.out):
+            shutil.rmtree(folder)
+        for folder in self._folders(self.partial):
+            folder.replace(self.out / folder.name)
+        remove_pictures(self.out, self.name)
+        for picture in sorted(self.pictures.iterdir()):
+            target = sheet_folder(self.out) / PICTURES / picture.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            picture.replace(target)
+        shutil.rmtree(self.partial)
+
+    def _folders(self, root: Path) -> list[Path]:
+        """Those in ``root`` that have a name of this film's clips."""
+        named = re.compile(re.escape(self.name) + r"_\d{3,}")
+        return sorted(path for path in root.iterdir() if named.fullmatch(path.name))
 
     def _jobs(
         self,
@@ -158,26 +189,30 @@ class ClipWriter:
         if job.target is not None:
             write_picture(job.target, self.cut.picture(rgb))
         if job.on_sheet:
-            write_thumbnail(self.out, self.film.stem, job.frame.number, rgb)
+            write_thumbnail(self.pictures, self.name, job.frame.number, rgb)
 
-    def _publish(self) -> list[dict[str, Any]]:
+    def _finish(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         long_enough = [at for at, clip in enumerate(self._rows) if len(clip) >= self.min_length]
         for index, at in enumerate(long_enough):
-            name = f"{self.film.stem}_{index:03d}"
-            self._write_sidecars(self.partial / str(at))
+            name = f"{self.name}_{index:03d}"
+            folder = (self.partial / str(at)).rename(self.partial / name)
+            self._write_sidecars(folder)
             for row in self._rows[at]:
                 where = {"clip": name, "file": f"{name}/{row['frame']:06d}.png", "source": self.film.name}
                 rows.append(where | row)
-        for index, at in enumerate(long_enough):
-            (self.partial / str(at)).replace(self.out / f"{self.film.stem}_{index:03d}")
-        shutil.rmtree(self.partial, ignore_errors=True)
         return rows
 
     def _write_sidecars(self, folder: Path) -> None:
-        """Camera, and where the frames show what it sees unless that is everywhere."""
+        """Whose clip it is, the camera, and where the frames show what it sees unless that is everywhere."""
+        write_text(folder / MADE_OF, f"{self.name}\n")
         camera, view = self.cut.written_camera(), self.cut.view()
         if camera is not None:
             write_text(folder / INTRINSICS_JSON, json.dumps(camera) + "\n")
         if not view.all():
             write_clip_view(folder / VIEW_FILE, view)
+
+
+def _is_clip_of(folder: Path, name: str) -> bool:
+    marker = folder / MADE_OF
+    return marker.is_file() and marker.read_text(encoding="utf-8").strip() == name

@@ -3,6 +3,7 @@
 import multiprocessing
 import random
 import time
+from fnmatch import fnmatch
 
 import cv2
 import numpy as np
@@ -44,11 +45,11 @@ def films(tmp_path_factory):
 
 
 def whole_files(folder):
-    """Contents by name; of flow, not from when the frames are that it was made from."""
+    """Contents by name; of flow, neither from when its frames are, nor what is half-written for a day at most."""
     return {
         path.relative_to(folder): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "source.json" and ".partial" not in path.name
+        if path.is_file() and path.name != "source.json" and not fnmatch(path.name, ".*.partial.npy")
     }
 
 

@@ -2,20 +2,30 @@
 
 import csv
 import json
+import multiprocessing
+import os
+import re
 import shutil
+import signal
+import time
+from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from data import prepare_video
 from data.clips import find_clips
 from data.clips_dataset import ClipsDataset
 from data.films import film as film_module
 from data.films import writer as writer_module
-from data.prepare_video import main
+from data.prepare_video import Outcome, end_with_parent, main, prepare_in_processes
 from data.view_mask import resize_view
 from options.train_options import TrainOptions
+from tests.data.films.film_files import encode_film
+from util.errors import UserError
 from util.video_files import VideoWriter
 
 SIZE = (96, 128)
@@ -218,8 +228,187 @@ def test_a_broken_film_is_told_of_and_the_rest_goes_on(run, film, tmp_path):
 def test_a_film_whose_end_is_lost_gives_what_is_there(run, film):
     film.write_bytes(film.read_bytes()[: film.stat().st_size * 3 // 4])
     code, said, _ = run(film)
+    assert code == 1
+    assert re.search(r"one\.avi: \d+ of \d+ frames in \d clips? \(DAMAGED: \d+ of 40 frames are there", said)
+
+
+def test_a_hole_in_a_film_is_told_of_and_ends_a_clip(run, tmp_path):
+    film = encode_film(tmp_path / "films" / "hole.mkv", moving(8, 60, step=2), gop=10, crf=18)
+    content = bytearray(film.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    film.write_bytes(content)
+    code, said, out = run(film)
+    assert code == 1
+    assert "DAMAGED" in said
+    rows = list(csv.DictReader((out / "manifest.csv").open()))
+    for clip in {row["clip"] for row in rows}:
+        times = [float(row["time_s"]) for row in rows if row["clip"] == clip]
+        assert np.diff(times).max() < 9 / 25  # no more than --max_gap
+
+
+def test_what_a_recorder_shows_now_and_then_does_not_hide_the_view(run, tmp_path, save):
+    plain = moving(9, 60)
+    menu = np.full((*SIZE, 3), (0, 0, 255), np.uint8)
+    for name, shown in (("plain", []), ("menus", [0, 1, 2, 30, 31, 59])):
+        for number, one in enumerate(plain):
+            save(tmp_path / name / f"{number:02d}.png", menu if number in shown else one)
+    run(tmp_path / "plain", tmp_path / "menus")
+    crops = [
+        json.loads((tmp_path / "video_train" / ".prepare" / f"{name}.json").read_text())["crop"]
+        for name in ("plain", "menus")
+    ]
+    assert crops[0] == crops[1]
+
+
+def test_a_patients_name_in_another_encoding_is_no_obstacle(run, tmp_path):
+    film = tmp_path / "films" / "named.avi"
+    film.parent.mkdir()
+    with av.open(str(film), "w") as container:
+        container.metadata["title"] = "Pat. MUELLER"
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuvj420p"
+        for one in moving(10, 12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
+        container.mux(stream.encode())
+    content = film.read_bytes()
+    assert b"MUELLER" in content
+    film.write_bytes(content.replace(b"MUELLER", b"M\xfcLLERS"))
+    code, said, _ = run(film)
     assert code == 0
-    assert "one.avi: " in said
+    assert "named.avi: 12 of 12 frames" in said
+
+
+@pytest.mark.parametrize("size", [(12, 200), (20, 20)])
+def test_frames_that_are_too_small_are_told_of(run, tmp_path, save, size):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        save(tmp_path / "small" / f"{number}.png", rng.integers(0, 255, (*size, 3)))
+    code, said, _ = run(tmp_path / "small")
+    assert code == 1
+    assert f"frames of {size[0]}x{size[1]} pixels are too small" in said
+
+
+def test_intrinsics_of_another_shape_are_refused(run, film, tmp_path):
+    fields = {"width": 100, "height": 100, "fx": 50, "fy": 50, "cx": 50, "cy": 50}
+    (tmp_path / "camera.json").write_text(json.dumps(fields))
+    code, said, _ = run(film, f"--intrinsics={tmp_path / 'camera.json'}")
+    assert code == 1
+    assert "is 96x128 pixels, and --intrinsics of 100x100 do not fit" in said
+
+
+# What is there already
+
+
+def test_clips_of_another_film_of_the_same_name_stay(run, film, tmp_path):
+    _, _, out = run(film)
+    before = contents(out)
+    other = write_film(tmp_path / "elsewhere" / "one.avi", moving(11, 12))
+    code, said, _ = run(other)
+    assert code == 1
+    assert f"the clips one_... in {out} are those of {film}" in said
+    assert contents(out) == before
+
+
+def test_folders_that_were_not_made_by_this_stay(run, film, save, tmp_path):
+    save(tmp_path / "video_train" / "one_007" / "mine.png", np.zeros((8, 8, 3)))
+    code, said, out = run(film)
+    assert code == 1
+    assert "one_007 is in the way of a clip, and was not made by this" in said
+    assert [path.name for path in (out / "one_007").iterdir()] == ["mine.png"]
+
+
+def test_a_film_that_fails_keeps_the_clips_of_before(run, film, monkeypatch):
+    _, _, out = run(film)
+    before = contents(out)
+    film.write_bytes(b"no film any more")
+    code, _, _ = run(film)
+    assert code == 1
+    assert contents(out) == before
+
+
+def test_a_film_that_is_still_being_copied_is_not_taken_for_finished(run, film, monkeypatch):
+    keys = iter(["before", "before", "after"])
+    monkeypatch.setattr(film_module.Settings, "key", lambda settings, path: next(keys))
+    code, said, out = run(film)
+    assert code == 1
+    assert "one.avi changed while it was read" in said
+    assert not list(out.glob("one_*"))
+
+
+def test_clips_that_somebody_removed_are_not_in_the_manifest(run, film, tmp_path):
+    _, _, out = run(film)
+    shutil.rmtree(out / "one_000")
+    shutil.rmtree(out.with_name("sheet_video_train"))
+    run(write_film(tmp_path / "films" / "two.avi", moving(7, 12)))
+    assert {row["clip"] for row in csv.DictReader((out / "manifest.csv").open())} == {"one_001", "two_000"}
+
+
+def test_half_written_files_of_a_killed_run_are_removed(run, film):
+    _, _, out = run(film)
+    whole = contents(out)
+    for left in (out / ".prepare" / ".one.123.partial.json", out / ".manifest.123.partial.csv"):
+        left.touch()
+    run(film)
+    assert contents(out) == whole
+
+
+def test_two_at_once_in_one_folder_are_one_too_many(run, film, tmp_path):
+    (tmp_path / "video_train" / ".prepare").mkdir(parents=True)
+    with FileLock(tmp_path / "video_train" / ".prepare" / "lock"):
+        with pytest.raises(UserError, match="films are being prepared into .* by another process"):
+            run(film)
+
+
+# Processes
+
+
+def prepare_or_die(film, advance):
+    if film.name == "bad":
+        os.kill(os.getpid(), signal.SIGKILL)
+    advance(3)
+    return {"name": film.name}
+
+
+def test_a_film_that_its_process_dies_of_does_not_take_the_others_with_it():
+    outcome, told = Outcome(), []
+    films = [Path(name) for name in ("good", "bad", "other", "last")]
+    prepare_in_processes(films, prepare_or_die, 2, told.append, outcome)
+    assert {film.name for film in outcome.states} == {"good", "other", "last"}
+    assert outcome.faults == {Path("bad"): "bad: the process that worked on it was killed; is there enough memory?"}
+
+
+def child_of_a_killed(file):
+    end_with_parent()
+    file.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def parent_that_is_killed(file):
+    multiprocessing.get_context("spawn").Process(target=child_of_a_killed, args=(file,)).start()
+    time.sleep(60)
+
+
+def test_processes_end_with_a_killed_parent(tmp_path):
+    file = tmp_path / "pid"
+    parent = multiprocessing.get_context("spawn").Process(target=parent_that_is_killed, args=(file,))
+    parent.start()
+    deadline = time.monotonic() + 60
+    while not (file.is_file() and file.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.kill()
+    parent.join()
+    while is_running(int(file.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_folders_of_frames_are_films_too(run, tmp_path, save):
@@ -304,6 +493,9 @@ def test_what_was_broken_off_is_made_as_if_nothing_had_been(run, film, monkeypat
         (["a.mp4", "b/a.avi"], "several inputs are called a"),
         (["a.mp4", "--min_motion=0.5"], "--min_motion 0.5 must lie between 0 and --max_motion"),
         (["a.mp4", "--max_gap=0"], "argument --max_gap: 0: must be at least 1"),
+        (["a.mp4", "--clip_length=2"], "--clip_length 2 is less than --min_length 3"),
+        (["a.mp4", "--frame_step=0"], "--frame_step 0: must be at least 1"),
+        ([".hidden.mp4"], "clips cannot be named after '.hidden'"),
     ],
 )
 def test_mistakes_in_the_flags_are_named(run, capsys, args, words):
