@@ -94,6 +94,18 @@ def test_what_the_clips_show_is_packed_at_their_size(run, tiny_set):
     shown = packed[first.name].view()
     assert shown.shape == (SIZE, SIZE)
     assert (shown.any(axis=1) == (np.arange(SIZE) >= SIZE // 2)).all()
+    (first.place / VIEW_FILE).unlink()
+    assert all(clip.view() is None for clip in open_clips(run() / "video_train"))
+
+
+def test_a_camera_beside_the_frames_of_a_clip_is_packed(run, tiny_set):
+    clip = find_clips(tiny_set / "video_train")[0]
+    height, width = clip.read(0, 1)[0].shape[:2]
+    fields = {"width": width, "height": height, "fx": 2.0 * width, "fy": 2.0 * height, "cx": 5, "cy": 5}
+    (clip.place / "intrinsics.json").write_text(json.dumps(fields))
+    packed = {one.name: one for one in open_clips(run() / "video_train")}[clip.name]
+    assert packed.camera.size == (SIZE, SIZE)
+    np.testing.assert_allclose(np.diag(packed.camera.K)[:2], 2.0 * SIZE)
 
 
 def test_a_folder_says_itself_that_it_is_packed(run, tiny_set):

@@ -328,7 +328,7 @@ def test_a_film_that_fails_keeps_the_clips_of_before(run, film, monkeypatch):
 
 
 def test_a_film_that_is_still_being_copied_is_not_taken_for_finished(run, film, monkeypatch):
-    keys = iter(["before", "before", "after"])
+    keys = iter(["before", "after"])
     monkeypatch.setattr(film_module.Settings, "key", lambda settings, path: next(keys))
     code, said, out = run(film)
     assert code == 1
@@ -355,9 +355,9 @@ def test_half_written_files_of_a_killed_run_are_removed(run, film):
 
 def test_two_at_once_in_one_folder_are_one_too_many(run, film, tmp_path):
     (tmp_path / "video_train" / ".prepare").mkdir(parents=True)
-    with FileLock(tmp_path / "video_train" / ".prepare" / "lock"):
-        with pytest.raises(UserError, match="films are being prepared into .* by another process"):
-            run(film)
+    lock = FileLock(tmp_path / "video_train" / ".prepare" / "lock")
+    with lock, pytest.raises(UserError, match="films are being prepared into .* by another process"):
+        run(film)
 
 
 # Processes
