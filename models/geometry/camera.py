@@ -5,10 +5,13 @@ skew, for pixel centres at integers; each image of a batch may have its own. All
 without matrix products, which automatic mixed precision and TF32 would cut to 8 or 11 bits.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from models.geometry.flow import inside_image, pixel_grid, warp
+from models.geometry.motion import compose, inverse_motion, motion_from_rotation
 
 MIN_Z_MM = 1e-3  # a point nearer than this, or behind, is not seen
 ROUNDING_PX = 1e-3  # of K^-1 and K in float32; without it a camera at rest would lose some of its border
@@ -70,11 +73,7 @@ def transform(points: Tensor, dst_from_src: Tensor) -> Tensor:
 
 def relative_pose(world_from_src: Tensor, world_from_tgt: Tensor) -> Tensor:
     """``src_from_tgt`` (..., 4, 4) from two poses (camera to world, [mm]):  world_from_src^-1 world_from_tgt."""
-    rotation, centre = world_from_src[..., :3, :3], world_from_src[..., :3, 3:]
-    inverse = torch.eye(4, device=rotation.device, dtype=rotation.dtype).repeat(*rotation.shape[:-2], 1, 1)
-    inverse[..., :3, :3] = rotation.mT
-    inverse[..., :3, 3:] = -_product(rotation.mT, centre)
-    return _product(inverse, world_from_tgt)
+    return compose(inverse_motion(world_from_src), world_from_tgt)
 
 
 def flow_from_depth(depth_src: Tensor, K: Tensor, tgt_from_src: Tensor) -> Tensor:
@@ -116,15 +115,57 @@ def inverse_warp(
     return warp(img_src, flow, padding), inside_image(flow, ROUNDING_PX) & (depth_tgt > 0)
 
 
+class View(NamedTuple):
+    """The source frame and its depth as the target camera sees them, on the target's pixel grid."""
+
+    image: Tensor  # (B, C, H, W)
+    depth_projected: Tensor  # what the source's depth map says at the place that a point goes to, (B, 1, H, W)
+    depth_computed: Tensor  # how far from the source camera the point is by the target's depth and the motion
+    mask: Tensor  # bool: before the source camera and inside its image
+
+
+def synthesize_view(img_src: Tensor, depth_src: Tensor, depth_tgt: Tensor, src_from_tgt: Tensor, K: Tensor) -> View:
+    """``inverse_warp`` of a frame together with its depth; where both depths are right, they agree.
+
+        X = src_from_tgt backproject(depth_tgt)(p)
+        image = img_src(project(X)),    depth_projected = depth_src(project(X)),    depth_computed = X_z
+
+    The two depths are compared by the geometry consistency of SC-Depth (Bian et al., IJCV 2021, eq. 4).
+
+    Args:
+        img_src: whatever lies on the source's grid, (B, C, H, W).
+        depth_src, depth_tgt: of both frames in one unit, > 0, (B, 1, H, W).
+        src_from_tgt: points of the target camera to the source camera, (B, 4, 4), translation in that unit.
+        K: of both frames, (B, 3, 3) [px].
+    """
+    points = transform(backproject(depth_tgt, K), src_from_tgt)
+    pixels = project(points, K)
+    flow = pixels - pixel_grid(*pixels.shape[-2:], device=pixels.device, dtype=pixels.dtype)
+    sampled = warp(torch.cat((img_src.to(flow.dtype), depth_src.to(flow.dtype)), dim=1), flow)
+    return View(sampled[:, :-1], sampled[:, -1:], points[:, 2:3], inside_image(flow, ROUNDING_PX) & (depth_tgt > 0))
+
+
+def rotation_warp(img_src: Tensor, rotation: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
+    """The source frame as a camera at the same place sees it that is turned: no depth is needed.
+
+        out(p) = img_src(K R K^-1 p)
+
+    Args:
+        img_src: (B, C, H, W).
+        rotation: R, points of the turned camera to the source camera, (B, 3, 3).
+        K: of both frames, (B, 3, 3) [px].
+
+    Returns:
+        As ``inverse_warp``.
+    """
+    anywhere = img_src.new_ones(img_src.shape[0], 1, *img_src.shape[-2:])
+    return inverse_warp(img_src, anywhere, motion_from_rotation(rotation), K)
+
+
 def _pinhole(K: Tensor, ndim: int) -> tuple[Tensor, ...]:
     """fx, fy, cx, cy, each (B, 1, ...) of ``ndim`` dimensions."""
     shape = (-1, *[1] * (ndim - 1))
     return tuple(K[:, row, column].view(shape) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a b for matrices (..., I, J) and (..., J, K) of a few entries."""
-    return (a[..., None] * b[..., None, :, :]).sum(dim=-2)
 
 
 def _exact(x: Tensor) -> Tensor:

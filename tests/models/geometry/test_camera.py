@@ -5,8 +5,18 @@ import math
 import pytest
 import torch
 
-from models.geometry.camera import backproject, flow_from_depth, inverse_warp, project, relative_pose, transform
+from models.geometry.camera import (
+    backproject,
+    flow_from_depth,
+    inverse_warp,
+    project,
+    relative_pose,
+    rotation_warp,
+    synthesize_view,
+    transform,
+)
 from models.geometry.flow import inside_image, pixel_grid, warp
+from models.geometry.motion import motion_from_vector
 
 B, H, W = 2, 6, 9
 
@@ -233,3 +243,65 @@ def test_gradcheck_of_the_whole_chain():
 def test_wrong_shapes_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_translated_plane_is_seen_at_the_depth_that_it_has():
+    """A camera 5 mm nearer to a wall at 40 mm computes 35 mm, and that is what the other depth map says."""
+    tgt, src = (torch.full((B, 1, H, W), depth, dtype=torch.float64) for depth in (40.0, 35.0))
+    view = synthesize_view(
+        torch.rand(B, 3, H, W, dtype=torch.float64), src, tgt, motion(t=(1.0, 0, -5.0)), intrinsics()
+    )
+    assert view.mask.any()
+    assert not view.mask.all()
+    torch.testing.assert_close(view.depth_computed[view.mask], view.depth_projected[view.mask])
+    assert torch.equal(view.depth_computed, torch.full_like(tgt, 35.0))
+
+
+def test_synthesized_view_is_the_inverse_warp_of_frame_and_depth():
+    img, depth_src, depth_tgt = torch.rand(B, 3, H, W, dtype=torch.float64), random_depth(1), random_depth()
+    view = synthesize_view(img, depth_src, depth_tgt, random_motion(), intrinsics())
+    warped, mask = inverse_warp(torch.cat((img, depth_src), dim=1), depth_tgt, random_motion(), intrinsics())
+    torch.testing.assert_close(torch.cat((view.image, view.depth_projected), dim=1), warped)
+    assert torch.equal(view.mask, mask)
+    points = transform(backproject(depth_tgt, intrinsics()), random_motion())
+    assert torch.equal(view.depth_computed, points[:, 2:3])
+
+
+def test_identity_motion_gives_the_frames_themselves_and_all_is_in_view():
+    img, depth = torch.rand(B, 3, H, W), random_depth().float()
+    view = synthesize_view(img, depth, depth, motion().float(), intrinsics(torch.float32))
+    torch.testing.assert_close(view.image, img, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(view.depth_projected, view.depth_computed, atol=1e-4, rtol=1e-5)
+    assert view.mask.all()
+
+
+@pytest.mark.parametrize("z", [-30.0, -24.0])
+def test_view_from_behind_the_scene_shows_nothing(z):
+    """The published code counts points behind the camera, and those in its plane make it nan."""
+    depth = torch.full((B, 1, H, W), 24.0, dtype=torch.float64, requires_grad=True)
+    view = synthesize_view(torch.rand(B, 3, H, W).double(), depth, depth, motion(t=(0, 0, z)), intrinsics())
+    assert not view.mask.any()
+    (view.image.sum() + view.depth_projected.sum()).backward()
+    assert depth.grad.isfinite().all()
+
+
+def test_turned_view_needs_no_depth_and_equals_the_warp_with_any_depth():
+    img, turn = torch.rand(B, 3, H, W, dtype=torch.float64), motion(0.1, 1) @ motion(-0.2, 2)
+    turned, mask = rotation_warp(img, turn[:, :3, :3], intrinsics())
+    warped, mask_of_warp = inverse_warp(img, random_depth(), turn, intrinsics())
+    torch.testing.assert_close(turned[mask.expand_as(img)], warped[mask.expand_as(img)])
+    assert torch.equal(mask, mask_of_warp)
+
+
+def test_synthesized_view_is_differentiable_in_depths_and_motion():
+    generator = torch.Generator().manual_seed(3)
+    img = torch.rand(1, 2, 4, 5, dtype=torch.float64, generator=generator)
+    src, tgt = (20 + 5 * torch.rand(1, 1, 4, 5, dtype=torch.float64, generator=generator) for _ in range(2))
+    vector = torch.tensor([[0.31, -0.23, 0.4, 0.01, -0.02, 0.013]], dtype=torch.float64)
+    inputs = [x.clone().requires_grad_() for x in (img, src, tgt, vector)]
+
+    def view(img, src, tgt, vector):
+        seen = synthesize_view(img, src, tgt, motion_from_vector(vector), intrinsics()[:1])
+        return seen.image, seen.depth_projected, seen.depth_computed
+
+    assert torch.autograd.gradcheck(view, inputs)
