@@ -8,7 +8,7 @@ import torch
 
 from data.transforms import Preprocessing
 from evaluation.predictor import Predictor
-from evaluation.scores import References
+from evaluation.scores import references_for
 from evaluation.sources import open_source
 from evaluation.tester import Tester
 from models import create_model
@@ -28,11 +28,11 @@ def main() -> None:
     device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
     method = create_model(opt)
     facts = load_pretrained(method, opt.checkpoint_file, ema=opt.use_ema)
-    references = References(**facts["references"]) if "references" in facts else None
     precision = choose_precision(opt.precision, device)
     precision.set_backends()
     predictor = Predictor(method.to(device), Preprocessing.from_options(opt), device, precision)
     folder = opt.results_dir / opt.name / f"{source.what}_{which_weights(opt)}"
+    references = references_for(predictor.metric, facts.get("references"))
     metrics = Tester(opt, source, predictor, references).run(folder)
     sys.stdout.write(f"\n{summary(metrics)}\n\ndepth maps  {folder}/depth/\ngallery     {folder}/index.html\n")
 
@@ -46,12 +46,22 @@ def which_weights(opt: Namespace) -> str:
 def summary(metrics: dict[str, Any]) -> str:
     """Scores as tables for the terminal."""
     parts = [f"{metrics['frames']} frames, {metrics['scored']} with a truth to score"]
+    if metrics["unscored"]:
+        parts.append(f"Not scored, since their truth has no pixel that counts: {shortened(metrics['unscored'])}")
+    if metrics["poses"] and metrics["poses"]["unscored"]:
+        parts += [f"No camera path of {clip}: {why}" for clip, why in metrics["poses"]["unscored"].items()]
     parts += [f"{title}\n{format_table(rows)}" for title, rows in metrics["tables"].items()]
     if metrics["temporal"]:
         parts.append(f"Consistency over time\n{format_table(metrics['temporal'])}")
     if metrics["simcol3d"]:
         parts.append(f"SimCol3D protocol\n{format_table({'ours': metrics['simcol3d']})}")
     return "\n\n".join(parts)
+
+
+def shortened(names: list[str], count: int = 10) -> str:
+    """The first names of a list, and how many more there are."""
+    more = len(names) - count
+    return ", ".join(names[:count]) + (f" and {more} more (metrics.json has all)" if more > 0 else "")
 
 
 if __name__ == "__main__":

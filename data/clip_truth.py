@@ -2,9 +2,11 @@
 
 ``<dataroot>/truth/<split>/<clip>/`` holds ``depth/NNNNNN.png`` (with ``depth.json``), ``flow_fwd/NNNNNN.png`` (frame t
 to t + 1, called as frame t) and ``flow_bwd/NNNNNN.png`` (t to t - 1, called as frame t) in KITTI's encoding, 16-bit
-RGB: (u, v) = (value - 2^15) / 64 px, third channel 1 where the other frame sees the point; and ``poses.json``.
+RGB: (u, v) = (value - 2^15) / 64 px, third channel 1 where the other frame sees the point; and ``poses.json``:
+``world_from_cam``, a 4 x 4 matrix for each frame [mm].
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from data.image_files import read_picture
 from util.errors import UserError
 
 FLOW_ZERO, FLOW_SCALE = 2**15, 64.0  # KITTI 2015
+POSES_JSON = "poses.json"
 
 
 class ClipTruth:
@@ -23,6 +26,7 @@ class ClipTruth:
     def __init__(self, dataroot: Path, split: str, clip: Clip) -> None:
         self.folder = dataroot / "truth" / split / clip.name
         self.stems = [path.stem for path in clip.files]
+        self.count = len(clip)
 
     def exists(self) -> bool:
         return self.folder.is_dir()
@@ -34,6 +38,44 @@ class ClipTruth:
     def flow_fwd(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Flow of frame ``index`` to the next [px], (2, H, W), and where the next sees the point, bool (H, W)."""
         return read_kitti_flow(self.folder / "flow_fwd" / f"{self.stems[index]}.png")
+
+    def poses(self) -> np.ndarray | None:
+        """Camera to world of each frame [mm], float64 (T, 4, 4), where the set has them.
+
+        Raises:
+            UserError: the file holds something else, or poses of more or fewer frames.
+        """
+        file = self.folder / POSES_JSON
+        if not file.is_file():
+            return None
+        poses = read_poses_json(file)
+        if len(poses) != self.count:
+            raise UserError(
+                f"{file} has {len(poses)} poses, but the clip has {self.count} frames; it needs one a frame"
+            )
+        return poses
+
+
+def read_poses_json(file: Path) -> np.ndarray:
+    """Camera to world [mm], float64 (T, 4, 4).
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        poses, unit = np.array(fields["world_from_cam"], dtype=np.float64), fields.get("unit", "mm")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file} does not hold poses ({error!r}); it needs world_from_cam, 4x4 for each frame"
+        ) from None
+    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not np.isfinite(poses).all():
+        raise UserError(f"{file}: world_from_cam must be finite and (frames, 4, 4), got {poses.shape}")
+    if not np.allclose(poses[:, 3], [0, 0, 0, 1]):
+        raise UserError(f"{file}: the last row of a pose must be 0 0 0 1; is it written row by row?")
+    if unit != "mm":
+        raise UserError(f"{file}: poses must be in mm, got {unit!r}")
+    return poses
 
 
 def read_kitti_flow(path: Path) -> tuple[np.ndarray, np.ndarray]:

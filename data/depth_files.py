@@ -11,6 +11,8 @@
 A ``depth.json`` beside the files (or given by name) has ``mm_per_unit`` and may have ``invalid`` (a value, default 0),
 ``invalid_max`` (this value and all below are invalid), ``saturated`` (a value that is invalid too), ``max_depth_mm``
 and ``relative`` (true: brighter is farther, but scale and offset are unknown, so only aligned scores have a meaning).
+Relative depth has no mm, so there ``factor`` may stand in place of ``mm_per_unit``: depth is value * ``factor``, in the
+unit that ``unit`` names.
 """
 
 import json
@@ -74,8 +76,8 @@ def read_depth_mm(path: Path, depth_format: str = "auto") -> np.ndarray:
         UserError: unreadable, coloured, of the wrong width, or of unknown encoding; says which file and what to do.
     """
     if path.suffix.lower() == ".npy":
-        return DepthEncoding(1.0).decode(_read_array(path))
-    stored = _one_channel(path, read_picture(path))
+        return DepthEncoding(1.0).decode(read_array(path))
+    stored = one_channel(path, read_picture(path))
     encoding = find_encoding(path, depth_format, bits=stored.dtype.itemsize * 8)
     return _decode(path, stored, encoding, depth_format)
 
@@ -86,7 +88,7 @@ def decode_picture(path: Path, encoding: DepthEncoding, of: str) -> np.ndarray:
     Raises:
         UserError: unreadable, coloured, or of the wrong width.
     """
-    return _decode(path, _one_channel(path, read_picture(path)), encoding, of)
+    return _decode(path, one_channel(path, read_picture(path)), encoding, of)
 
 
 def _decode(path: Path, stored: np.ndarray, encoding: DepthEncoding, of: str) -> np.ndarray:
@@ -120,9 +122,10 @@ def read_encoding(path: Path) -> DepthEncoding:
     """The encoding that a ``depth.json`` describes."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
+        relative = bool(fields.get("relative", False))
         encoding = DepthEncoding(
-            mm_per_unit=float(fields["mm_per_unit"]),
-            relative=bool(fields.get("relative", False)),
+            mm_per_unit=float(fields["factor" if relative and "factor" in fields else "mm_per_unit"]),
+            relative=relative,
             **{name: float(fields[name]) for name in MARKS if fields.get(name) is not None},
         )
     except FileNotFoundError:
@@ -150,11 +153,25 @@ def encode_depth(depth_mm: np.ndarray, mm_per_unit: float = MM_PER_UNIT) -> np.n
 
 def write_depth_json(folder: Path, mm_per_unit: float = MM_PER_UNIT, **facts: Any) -> None:
     """Write the ``depth.json`` of a folder of 16-bit depth maps; ``facts`` are kept beside the unit."""
-    fields = {"encoding": "16-bit grey PNG, depth along the optical axis", "unit": "mm", "mm_per_unit": mm_per_unit}
-    write_text(folder / DEPTH_JSON, json.dumps({**fields, "invalid": 0, **facts}, indent=1) + "\n")
+    _write_json(folder, {"unit": "mm", "mm_per_unit": mm_per_unit}, facts)
 
 
-def _read_array(path: Path) -> np.ndarray:
+def write_relative_depth_json(folder: Path, factor: float, unit: str, **facts: Any) -> None:
+    """The same for depth without a scale: depth is the stored value times ``factor``, in a ``unit`` given in words."""
+    _write_json(folder, {"unit": unit, "relative": True, "factor": factor}, facts)
+
+
+def _write_json(folder: Path, unit: dict[str, Any], facts: dict[str, Any]) -> None:
+    fields = {"encoding": "16-bit grey PNG, depth along the optical axis", **unit, "invalid": 0, **facts}
+    write_text(folder / DEPTH_JSON, json.dumps(fields, indent=1) + "\n")
+
+
+def read_array(path: Path) -> np.ndarray:
+    """A float ``.npy`` file, (H, W).
+
+    Raises:
+        UserError: it holds something else.
+    """
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -167,7 +184,12 @@ def _read_array(path: Path) -> np.ndarray:
     return array
 
 
-def _one_channel(path: Path, stored: np.ndarray) -> np.ndarray:
+def one_channel(path: Path, stored: np.ndarray) -> np.ndarray:
+    """The pixels of a grey picture, 8 or 16 bits, (H, W), also where they were saved as three equal channels.
+
+    Raises:
+        UserError: it has colours, or another type of pixels.
+    """
     if stored.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{path} holds {stored.dtype} pixels; depth maps have 8 or 16 bits (or are .npy files)")
     if stored.ndim == 2:

@@ -9,23 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from data.flow_cache import make_flow_estimator
+from evaluation.boards import ONE_SCALE, PATHS, SCALES, Boards
 from evaluation.predictor import Predictor
-from evaluation.scores import References, Scores, find_split, score_pairs
-from evaluation.sources import clips_source
-from evaluation.video import VideoScores, score_video
+from evaluation.scores import References, Scores, find_split, references_for, score_pairs
+from evaluation.sources import clips_source, given_camera
+from evaluation.video import score_video
 from util.checkpoint import versions
 from util.files import write_text
-from util.tables import format_table
+from util.tables import format_table, metric_columns
 
 REPORT = "report.json"
 SHOWN = ("abs_rel", "sq_rel", "rmse", "rmse_log", "delta1", "l1_cm")
-SHOWN_TEMPORAL = ("temporal_grad", "temporal_grad_rel", "temporal_rel")
+TEMPORAL = ("temporal_grad", "temporal_grad_rel", "temporal_rel")
 LABELS = {
     "ours": "ours",
     "truth": "the true depth",
     "constant": "constant depth (training mean)",
     "brightness": "brightness prior (1/sqrt I)",
 }
+SCALE_FREE_LABELS = LABELS | {"constant": "constant depth"}  # nothing is learned from depth
+ALIGNED = {"none": "unaligned", "median": "median-scaled", "scale_shift": "scale and shift aligned"}
 
 
 def report_run(opt: Namespace, predictor: Predictor, fitted: dict[str, float] | None, facts: dict[str, Any]) -> None:
@@ -39,12 +42,13 @@ def report_run(opt: Namespace, predictor: Predictor, fitted: dict[str, float] | 
     """
     folder = opt.checkpoints_dir / opt.name
     facts = {**facts, "command": shlex.join(sys.argv)}
-    report = make_report(predictor, opt, References(**fitted) if fitted else None, facts)
+    report = make_report(predictor, opt, references_for(predictor.metric, fitted), facts)
     path = write_report(folder, report)
     elsewhere = "" if opt.checkpoints_dir == Path("checkpoints") else f" --checkpoints_dir {opt.checkpoints_dir}"
+    bare = ", ".join(f"latest_{name}.pth" for name in predictor.method.inference_networks())
     places = {
         "report": str(path),
-        "checkpoints": f"{folder}/latest.pth (to go on), latest_net_G.pth (bare weights)",
+        "checkpoints": f"{folder}/latest.pth (to go on), {bare} (bare weights)",
         "pictures": f"{folder}/web/index.html" if opt.html else "",
         "tensorboard": f"tensorboard --logdir {opt.checkpoints_dir}",
         "depth maps": f"bash scripts/test.sh --name {opt.name}{elsewhere}",
@@ -61,15 +65,17 @@ def make_report(
     Args:
         predictor: the trained method.
         opt: options of the training.
-        references: fitted on its training pairs, if it has any.
+        references: see ``references_for``.
         run: facts of the run that go into the report (seconds, command, epoch, iterations).
 
     Returns:
-        ``test`` and its aligned variants: {``ours``, ``constant``, ``brightness``: {metric: value}}; ``video``:
-        temporal scores and depth scores; ``video_depth`` and ``video_temporal`` by method; and ``run``. What the
-        set lacks is None.
+        ``test``, ``test_median``, ``test_scale_shift``: {``ours``, ``constant``, ``brightness``: {metric: value}}, each
+        where it has a meaning for the method and the truth; ``video``: the method's temporal and depth scores;
+        ``video_depth`` (under ``video_align``), ``video_one_scale``, ``video_scale``, ``video_temporal`` and
+        ``video_path`` by method, ``video_path_unscored``: {clip: why}; ``metric`` and ``run``. What the set or
+        the method lacks is None.
     """
-    report: dict[str, Any] = {"test": None, "video": None, **run, "versions": versions()}
+    report: dict[str, Any] = {"test": None, "video": None, "metric": predictor.metric, **run, "versions": versions()}
     test_pairs = find_split(opt, "test")
     if test_pairs is not None:
         board = score_pairs(predictor, test_pairs, references, "scores on test")
@@ -78,11 +84,11 @@ def make_report(
             "test": _aligned(means, "none"),
             "test_median": _aligned(means, "median"),
             "test_scale_shift": _aligned(means, "scale_shift"),
-            "test_images": board.spread("ours", "none"),
+            "test_images": board.spread("ours", board.alignments[0]),
         }
     if (opt.dataroot / "video_test").is_dir():
-        build = partial(make_flow_estimator, opt)
-        report |= _video_report(score_video(predictor, clips_source(opt.dataroot, "video_test"), references, build))
+        source = clips_source(opt.dataroot, "video_test", partial(given_camera, opt))
+        report |= _video_report(score_video(predictor, source, references, partial(make_flow_estimator, opt)))
     return report
 
 
@@ -94,32 +100,47 @@ def write_report(folder: Path, report: dict[str, Any]) -> Path:
 
 def report_text(report: dict[str, Any]) -> str:
     """The report as tables for the terminal."""
+    align, judging = ALIGNED[report.get("video_align", "none")], "the truth is read by judging only"
+    tables = [
+        ("test", f"Test split, {ALIGNED['none']}", SHOWN),
+        ("test_median", f"Test split, {ALIGNED['median']}", SHOWN),
+        ("test_scale_shift", f"Test split, {ALIGNED['scale_shift']}", SHOWN),
+        ("video_depth", f"Real-domain clips (video_test), {align}; {judging}", SHOWN),
+        ("video_one_scale", f"Real-domain clips, {ONE_SCALE.lower()}", SHOWN),
+        ("video_scale", f"Real-domain clips, {SCALES.lower()}", None),
+        ("video_temporal", f"Real-domain clips, consistency over time (flow: {report.get('video_flow')})", TEMPORAL),
+        ("video_path", f"Real-domain clips, {PATHS.lower()}", None),
+    ]
+    labels = LABELS if report.get("metric", True) else SCALE_FREE_LABELS
     parts = []
-    for key, title in (
-        ("test", "Test split, unaligned"),
-        ("test_median", "Test split, median-scaled"),
-        ("test_scale_shift", "Test split, scale and shift aligned"),
-        ("video_depth", "Real-domain clips (video_test), unaligned; the truth is read by judging only"),
-    ):
-        if report.get(key):
-            rows = {LABELS[method]: row for method, row in report[key].items()}
-            parts.append(f"{title}\n{format_table(rows, SHOWN)}")
-    if report["video"]:
-        rows = {LABELS[method]: row for method, row in report["video_temporal"].items()}
-        title = f"Real-domain clips, consistency over time (flow: {report['video_flow']})"
-        parts.append(f"{title}\n{format_table(rows, SHOWN_TEMPORAL)}")
+    for key, title, shown in tables:
+        rows = {labels.get(method, method): row for method, row in (report.get(key) or {}).items()}
+        if rows:
+            there = metric_columns(rows)
+            columns = there if shown is None else [metric for metric in shown if metric in there]
+            parts.append(f"{title}\n{format_table(rows, columns)}")
+    parts += [f"No camera path of {clip}: {why}" for clip, why in report.get("video_path_unscored", {}).items()]
     return "\n\n".join(parts)
 
 
-def _aligned(means: Scores, align: str) -> dict[str, dict[str, float]]:
-    return {method: rows[align] for method, rows in means.items()}
+def _aligned(means: Scores, align: str) -> dict[str, dict[str, float]] | None:
+    """Scores by method under an alignment; None where it has no meaning."""
+    rows = {method: by_alignment[align] for method, by_alignment in means.items() if align in by_alignment}
+    return rows or None
 
 
-def _video_report(scores: VideoScores) -> dict[str, Any]:
-    depth, temporal = _aligned(scores.depth.means(), "none"), scores.temporal.means()
+def _video_report(boards: Boards) -> dict[str, Any]:
+    align = boards.depth.alignments[0]
+    tables, temporal = boards.tables(), boards.temporal.means()
+    depth = _aligned(boards.depth.means(), align) or {}
     return {
         "video": temporal.get("ours", {}) | depth.get("ours", {}),
+        "video_align": align,
         "video_depth": depth,
+        "video_one_scale": tables.get(ONE_SCALE),
+        "video_scale": tables.get(SCALES),
         "video_temporal": temporal,
-        "video_flow": scores.temporal.flow,
+        "video_flow": boards.temporal.flow,
+        "video_path": tables.get(PATHS),
+        "video_path_unscored": boards.path.unscored if boards.path else {},
     }

@@ -1,7 +1,7 @@
 """Scores of a split of pairs, beside those of two references that look at nothing or at brightness only."""
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +13,18 @@ from data.bad_samples import read_or_next
 from data.formats import open_format
 from data.pairs_dataset import PairsDataset
 from evaluation.predictor import Predictor
+from evaluation.region import EvalRegion
 from util.errors import UserError
-from util.metrics import ALIGNMENTS, METRICS, depth_metrics, summarise
+from util.metrics import ALIGNMENTS, METRICS, align_depth, depth_metrics, summarise
 from util.progress import progress_bar
 from util.references import brightness_depth, constant_depth, fit_brightness_scale, fit_constant
 
 MAX_REFERENCE_PAIRS = 256  # the two numbers do not change with more
 PREDICT_BATCH = 8
-
+SCALE_FREE_ALIGNMENTS = ("median", "scale_shift")  # of a method whose depth has one unknown scale
+# A truth of unknown scale and offset can be compared in no other way, and has no mm.
+RELATIVE_ALIGNMENTS = ("scale_shift",)
+RELATIVE_METRICS = ("abs_rel", "rmse_log", "log10", "delta1", "delta2", "delta3")
 Scores = dict[str, dict[str, dict[str, float]]]  # method, alignment, metric
 Gather = Callable[[Any], list[Any]]  # an object of each process -> those of all, in the order of their ranks
 
@@ -56,33 +60,73 @@ class References:
         return {"constant": constant[0, 0].numpy(), "brightness": brightness[0, 0].numpy()}
 
 
+def references_for(metric: bool, fitted: Mapping[str, float] | None) -> References | None:
+    """The references beside a method: fitted on its training pairs, if it has any.
+
+    Beside a method without a scale they need no fit, since theirs falls out by the alignment too.
+    """
+    if not metric:
+        return References(1.0, 1.0)
+    return References(**fitted) if fitted else None
+
+
 @dataclass
 class ScoreBoard:
     """Scores of images, a row an image and method, under each alignment that has a meaning.
 
-    An image whose truth is invalid everywhere has no scores; ``unscored`` names it.
+    An image without a pixel that is judged has no scores; ``unscored`` names it.
     """
 
     alignments: Sequence[str] = ALIGNMENTS
     metrics: Sequence[str] = METRICS
+    region: EvalRegion = EvalRegion()
     names: list[str] = field(default_factory=list)
     unscored: list[str] = field(default_factory=list)
     rows: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
 
-    def add(self, name: str, depths: dict[str, np.ndarray], gt_mm: np.ndarray) -> bool:
-        """Score the depth maps [mm] (H, W) of one image, by method, against its truth; False if that has no pixel."""
-        scores = self.score(depths, gt_mm)
+    @classmethod
+    def judging(cls, metric: bool, relative_truth: bool = False, region: EvalRegion | None = None) -> "ScoreBoard":
+        """A board with the alignments that have a meaning, the first being the main one.
+
+        Args:
+            metric: whether the method's depth is in mm, or has one unknown scale.
+            relative_truth: whether the truth has neither unit nor zero.
+            region: what is judged.
+        """
+        if relative_truth:
+            return cls(RELATIVE_ALIGNMENTS, RELATIVE_METRICS, region or EvalRegion())
+        return cls(ALIGNMENTS if metric else SCALE_FREE_ALIGNMENTS, METRICS, region or EvalRegion())
+
+    def add(
+        self, name: str, depths: Mapping[str, np.ndarray], gt_mm: np.ndarray, part: np.ndarray | None = None
+    ) -> bool:
+        """Score the depth maps (H, W) of one image, by method, against its truth; False if no pixel is judged."""
+        scores = self.score(depths, gt_mm, part)
         self.enter(name, scores)
         return scores is not None
 
-    def score(self, depths: dict[str, np.ndarray], gt_mm: np.ndarray) -> Scores | None:
-        """The scores of one image, not entered yet; None if its truth has no pixel."""
-        if not (gt_mm > 0).any():
+    def score(
+        self, depths: Mapping[str, np.ndarray], gt_mm: np.ndarray, part: np.ndarray | None = None
+    ) -> Scores | None:
+        """The scores of one image, not entered yet; None if no pixel is judged.
+
+        Args:
+            depths: [mm], or in the method's unit, (H, W), by method.
+            gt_mm: (H, W), 0 where invalid.
+            part: bool, (H, W), the only pixels that are judged; the alignment is that of the whole image all the same.
+        """
+        valid = self.region.valid(gt_mm)
+        judged = valid if part is None else valid & part
+        if not judged.any():
             return None
         return {
-            method: {align: self._metrics(depth, gt_mm, align) for align in self.alignments}
+            method: {align: self._metrics(depth, gt_mm, valid, judged, align) for align in self.alignments}
             for method, depth in depths.items()
         }
+
+    def align(self, depth: np.ndarray, gt_mm: np.ndarray, align: str) -> np.ndarray:
+        """A depth map (H, W) as it is judged: aligned by the pixels of the region, then clamped to its range."""
+        return self._aligned(depth, gt_mm, self.region.valid(gt_mm), align)
 
     def enter(self, name: str, scores: Scores | None) -> None:
         """Add the rows of one image, as ``score`` gives them."""
@@ -107,8 +151,14 @@ class ScoreBoard:
         """The scores of one image."""
         return self.rows[method][align or self.alignments[0]][index]
 
-    def _metrics(self, depth: np.ndarray, gt_mm: np.ndarray, align: str) -> dict[str, float]:
-        scores = depth_metrics(depth, gt_mm, align=align)
+    def _aligned(self, depth: np.ndarray, gt_mm: np.ndarray, valid: np.ndarray, align: str) -> np.ndarray:
+        return self.region.clamp(align_depth(depth, gt_mm, valid, align))
+
+    def _metrics(
+        self, depth: np.ndarray, gt_mm: np.ndarray, valid: np.ndarray, judged: np.ndarray, align: str
+    ) -> dict[str, float]:
+        """Aligned over ``valid``, scored over ``judged``; in float64, since aligned depth has the type it came in."""
+        scores = depth_metrics(self._aligned(depth.astype(np.float64), gt_mm, valid, align), gt_mm, judged)
         return {metric: scores[metric] for metric in self.metrics}
 
 
@@ -137,14 +187,15 @@ def score_pairs(
         gather: brings an object of each process to all of them, in the order of the ranks; needed with several.
 
     Returns:
-        The same in every process: each image once, in the dataset's order.
+        The same in every process: each image once, in the dataset's order. The first of its ``alignments`` is ``none``
+        where depth is in mm, and ``median`` for a method without a scale.
 
     Raises:
         UserError, OSError: a file cannot be read (by any process), or no truth of the dataset has a valid pixel.
     """
     if world > 1 and gather is None:
         raise ValueError(f"the scores of {world} processes must be gathered")
-    board = ScoreBoard()
+    board = ScoreBoard.judging(predictor.metric, dataset.source.relative(dataset.items[0]))
     mine = range(rank, len(dataset), world)
     with progress_bar(len(mine), what, "images") if rank == 0 else tqdm(disable=True) as bar:
         share = _or_fault(lambda: _score_share(board, predictor, dataset, references, mine, bar))

@@ -4,12 +4,15 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data.clip_truth import ClipTruth
 from data.clips import VIDEO_SUFFIXES, Clip
+from data.clips_dataset import read_clip_intrinsics
 from data.depth_files import find_encoding, read_depth_mm
 from data.formats import open_clips
 from data.image_files import IMAGE_SUFFIXES, natural_key, read_rgb
@@ -17,7 +20,10 @@ from data.pairing import find_pairs
 from data.pairs_dataset import PairsDataset
 from evaluation.frame import Frame, PairFlow
 from util.errors import UserError
+from util.intrinsics import Intrinsics, NoPinhole, intrinsics_from_fov, read_intrinsics, scale_intrinsics
 from util.video_files import read_video_frames, video_info
+
+Camera = Callable[[tuple[int, int]], Intrinsics | None]
 
 
 @dataclass
@@ -41,7 +47,7 @@ def open_source(opt: Namespace) -> Source:
     """
     if opt.input is None:
         is_video = opt.phase.startswith("video_")
-        return clips_source(opt.dataroot, opt.phase) if is_video else split_source(opt)
+        return clips_source(opt.dataroot, opt.phase, partial(given_camera, opt)) if is_video else split_source(opt)
     if opt.input.is_dir():
         return folder_source(opt.input, opt.truth, opt.depth_format, opt.temporal)
     if opt.input.suffix.lower() in VIDEO_SUFFIXES:
@@ -57,35 +63,72 @@ def open_source(opt: Namespace) -> Source:
     raise UserError(f"--input {opt.input} is neither a folder, a picture nor a video (known: {known})")
 
 
+def given_camera(opt: Namespace, size: tuple[int, int]) -> Intrinsics | None:
+    """The camera that ``--intrinsics`` or ``--fov`` describes, for frames of ``size`` (H, W)."""
+    if getattr(opt, "intrinsics", None) is not None:  # a training has no such option
+        return read_intrinsics(opt.intrinsics)
+    if getattr(opt, "fov", None) is not None:
+        return Intrinsics(intrinsics_from_fov(opt.fov, size[1], size[0]), size)
+    return None
+
+
 def split_source(opt: Namespace) -> Source:
-    """A split of pairs, ``<phase>_A`` and ``<phase>_B``."""
+    """A split of pairs; with ``--temporal`` the frames of a sequence are a clip, with poses where they are known."""
     dataset = PairsDataset.from_options(opt, opt.phase)
     relative = dataset.source.relative(dataset.items[0])
 
     def frames() -> Iterator[Frame]:
         for index in range(len(dataset)):
             name, rgb, gt_mm = dataset.raw(index)
-            yield Frame(name, rgb, gt_mm, clip=opt.phase if opt.temporal else None)
+            if not opt.temporal:
+                yield Frame(name, rgb, gt_mm)
+                continue
+            item, size = dataset.items[index], gt_mm.shape
+            pose = dataset.source.pose(item)
+            camera = None if pose is None else given_camera(opt, size) or dataset.source.camera(item, size)
+            yield Frame(name, rgb, gt_mm, item.sequence or opt.phase, pose=pose, K=_scaled(camera, size))
 
     return Source(opt.phase, frames, len(dataset), opt.dataroot, relative)
 
 
-def clips_source(dataroot: Path, split: str) -> Source:
-    """The clips of a split, with the truth for judging where the set has it."""
+def clips_source(dataroot: Path, split: str, given: Camera = lambda size: None) -> Source:
+    """The clips of a split, with the truth for judging where the set has it.
+
+    Args:
+        dataroot: folder of the data set.
+        split: e.g. ``video_test``.
+        given: the camera of frames of a size (H, W), where the user says it; otherwise it is what lies beside them.
+    """
     clips = open_clips(dataroot / split)
 
     def frames() -> Iterator[Frame]:
         for clip in clips:
             truth = ClipTruth(dataroot, split, clip)
+            poses = truth.poses()
             for index, rgb in enumerate(clip_frames(clip)):
                 name = f"{clip.name}/{index if clip.side_by_side else clip.files[index].stem}"
-                gt_mm, flow = None, None
+                known: dict[str, Any] = {}
                 if truth.exists():
-                    gt_mm = truth.depth_mm(index)
                     flow = PairFlow(*truth.flow_fwd(index)) if index + 1 < len(clip) else None
-                yield Frame(name, rgb, gt_mm, clip.name, flow)
+                    known |= {"gt_mm": truth.depth_mm(index), "flow_to_next": flow}
+                if poses is not None:
+                    size = rgb.shape[:2]
+                    known |= {"pose": poses[index], "K": _scaled(given(size) or _camera_of(clip), size)}
+                yield Frame(name, rgb, clip=clip.name, **known)
 
     return Source(split, frames, sum(map(len, clips)), clips[0].files[0].parent)
+
+
+def _camera_of(clip: Clip) -> Intrinsics | None:
+    try:
+        return read_clip_intrinsics(clip)
+    except NoPinhole:
+        return None
+
+
+def _scaled(camera: Intrinsics | None, size: tuple[int, int]) -> np.ndarray | None:
+    """K for frames of ``size`` (H, W)."""
+    return None if camera is None else scale_intrinsics(camera.K, camera.size, size)
 
 
 def clip_frames(clip: Clip) -> Iterator[np.ndarray]:

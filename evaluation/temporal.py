@@ -14,6 +14,8 @@ from util.errors import UserError
 
 MIN_DEPTH_MM = 1e-3  # divisors below are lifted to it
 WHOLE = 0.999  # share of valid pixels around a point, but for rounding
+WITH_UNIT = ("temporal_grad",)  # scores in the unit of depth
+NOMINAL_DEPTH_MM = 50.0  # to which depth without a scale is brought, so that the floors above mean the same for it
 
 
 def temporal_metrics(depth_src: np.ndarray, depth_tgt: np.ndarray, pair: PairFlow) -> dict[str, float] | None:
@@ -61,10 +63,14 @@ class TemporalBoard:
     Args:
         build_estimator: called for the first pair whose flow is not known: an estimator may have to be downloaded.
         device: where flow is estimated.
+        metric: whether depth is in mm; otherwise the scores in the unit of depth are left out.
     """
 
-    def __init__(self, build_estimator: Callable[[], FlowEstimator], device: torch.device) -> None:
+    def __init__(
+        self, build_estimator: Callable[[], FlowEstimator], device: torch.device, *, metric: bool = True
+    ) -> None:
         self.scores: dict[str, list[dict[str, float]]] = {}
+        self.metric = metric
         self._build_estimator, self._device = build_estimator, device
         self._estimator: FlowEstimator | None = None
         self._before: tuple[Frame, Mapping[str, np.ndarray]] | None = None
@@ -84,7 +90,7 @@ class TemporalBoard:
             src, depths_src = self._before
             pair = self._flow_between(src, frame)
             for method in depths_src.keys() & depths.keys():
-                score = temporal_metrics(depths_src[method], depths[method], pair)
+                score = self._score(depths_src[method], depths[method], pair)
                 if score is not None:
                     self.scores.setdefault(method, []).append(score)
         self._before = frame, depths
@@ -95,6 +101,14 @@ class TemporalBoard:
             method: {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
             for method, scores in sorted(self.scores.items(), key=_ours_first)
         }
+
+    def _score(self, depth_src: np.ndarray, depth_tgt: np.ndarray, pair: PairFlow) -> dict[str, float] | None:
+        if self.metric:
+            return temporal_metrics(depth_src, depth_tgt, pair)
+        known = depth_src[depth_src > 0]
+        scale = NOMINAL_DEPTH_MM / np.median(known) if known.size else 1.0
+        scores = temporal_metrics(depth_src * scale, depth_tgt * scale, pair)
+        return scores and {name: value for name, value in scores.items() if name not in WITH_UNIT}
 
     def _flow_between(self, src: Frame, tgt: Frame) -> PairFlow:
         if src.flow_to_next is not None:

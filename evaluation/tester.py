@@ -9,22 +9,19 @@ from typing import Any
 import numpy as np
 
 from data.flow_cache import make_flow_estimator
+from evaluation.boards import TITLES, Boards, Judging
 from evaluation.frame import Frame
 from evaluation.predictor import Predictor
+from evaluation.region import EvalRegion
 from evaluation.result_folder import ResultFolder
-from evaluation.scores import PREDICT_BATCH, References, ScoreBoard, batches, by_method
-from evaluation.sources import Source
-from evaluation.temporal import TemporalBoard
+from evaluation.scores import PREDICT_BATCH, References, batches
+from evaluation.segmentation import DynamicMasks
+from evaluation.sources import Source, given_camera
 from util.checkpoint import versions
 from util.errors import UserError
-from util.intrinsics import INTRINSICS_JSON, Intrinsics, intrinsics_from_fov, read_intrinsics, scale_intrinsics
-from util.metrics import align_depth, simcol3d_metrics
+from util.intrinsics import INTRINSICS_JSON, Intrinsics, read_intrinsics, scale_intrinsics
+from util.metrics import simcol3d_metrics
 from util.progress import progress_bar
-
-# A truth of unknown scale and offset can be compared in no other way, and has no mm.
-RELATIVE_ALIGNMENTS = ("scale_shift",)
-RELATIVE_METRICS = ("abs_rel", "rmse_log", "log10", "delta1", "delta2", "delta3")
-TITLES = {"none": "Not aligned", "median": "Median-scaled", "scale_shift": "Scale and shift aligned"}
 
 
 class Tester:
@@ -34,55 +31,72 @@ class Tester:
         opt: options of ``test.py``.
         source: the frames.
         predictor: the method.
-        references: fitted on the training pairs; None for bare weights, which do not know them.
+        references: see ``references_for``; None for bare weights, which do not know them.
+
+    Raises:
+        UserError, FileNotFoundError: the options ask for what this method, truth or data set does not have.
     """
 
     def __init__(self, opt: Namespace, source: Source, predictor: Predictor, references: References | None) -> None:
         self.opt, self.source, self.predictor = opt, source, predictor
         self.references = references
-        self.board = ScoreBoard(RELATIVE_ALIGNMENTS, RELATIVE_METRICS) if source.relative else ScoreBoard()
-        self.align = self.board.alignments[-1] if source.relative else opt.align
-        self.temporal = TemporalBoard(partial(make_flow_estimator, opt), predictor.device)
-        self.trajectory: list[tuple[np.ndarray, np.ndarray]] = []
+        self.judging = make_judging(opt, source, predictor)
+        self.boards = self._make_boards(None)
+        meaningful = self.boards.depth.alignments
+        self.align = opt.align if opt.align in meaningful else meaningful[0]
+        self.simcol3d: list[tuple[np.ndarray, np.ndarray]] = []
         self.count = 0
         self.K = find_intrinsics(opt, source)
 
     def run(self, folder: Path) -> dict[str, Any]:
         """Write the results into ``folder`` and return what ``metrics.json`` holds."""
         count = min(filter(None, (self.source.count, self.opt.how_many)), default=None)
-        max_depth_mm = getattr(self.opt, "max_depth_mm", 0.0)
-        with ResultFolder(folder, max_depth_mm=max_depth_mm, display_max_mm=self.opt.display_max_mm) as results:
+        with self._open_results(folder) as results:
+            self.boards = self._make_boards(results.partial)
             with progress_bar(count, f"testing on {self.source.what}", "frames") as bar:
                 for frames in batches(self._limited(), PREDICT_BATCH):
                     for frame, depth in zip(frames, self.predictor([frame.rgb for frame in frames]), strict=True):
                         self._take(frame, depth, results)
                     bar.update(len(frames))
-            if self.count == 0:
-                raise UserError(f"{self.source.what} has no frames")
+            self.boards.finish()
+            self._refuse_an_empty_test()
+            for clip, paths in (self.boards.path.clips if self.boards.path else {}).items():
+                results.add_path(clip, paths)
             metrics = self.metrics()
             results.finish(f"{self.opt.name}: {self.source.what}", metrics, self._facts(), TITLES[self.align])
         return metrics
 
     def metrics(self) -> dict[str, Any]:
         """Scores by table and per image, and where they come from."""
-        means, ours = self.board.means(), self.board.rows.get("ours", {})
-        tables = {
-            TITLES[align]: {method: rows[align] for method, rows in means.items()} for align in self.board.alignments
-        }
+        board = self.boards.depth
+        ours = board.rows.get("ours", {})
         return {
             **self._facts(),
             "frames": self.count,
-            "scored": len(self.board.names),
-            "tables": {title: rows for title, rows in tables.items() if rows},
-            "spread": {align: self.board.spread("ours", align) for align in ours},
-            "temporal": self.temporal.means(),
+            "scored": len(board.names),
+            "tables": self.boards.tables(),
+            "spread": {align: board.spread("ours", align) for align in ours},
+            "temporal": self.boards.temporal.means(),
             "simcol3d": self._simcol3d(),
+            **self.boards.details(),
             "per_image": [
-                {"name": name} | {align: ours[align][index] for align in ours}
-                for index, name in enumerate(self.board.names)
+                {"name": name} | {align: ours[align][index] for align in ours} for index, name in enumerate(board.names)
             ],
             "versions": versions(),
         }
+
+    def _make_boards(self, spool: Path | None) -> Boards:
+        build = partial(make_flow_estimator, self.opt)
+        return Boards(self.predictor, self.references, build, self.judging, spool)
+
+    def _open_results(self, folder: Path) -> ResultFolder:
+        return ResultFolder(
+            folder,
+            max_depth_mm=getattr(self.opt, "max_depth_mm", 0.0),
+            display_max_mm=self.opt.display_max_mm,
+            metric=self.predictor.metric,
+            relative_truth=self.source.relative,
+        )
 
     def _limited(self) -> Iterator[Frame]:
         for index, frame in enumerate(self.source.frames()):
@@ -93,14 +107,12 @@ class Tester:
     def _take(self, frame: Frame, depth: np.ndarray, results: ResultFolder) -> None:
         """Score one frame and write what belongs to it."""
         self.count += 1
-        scores: dict[str, float] = {}
-        depths = by_method(depth, frame.rgb, self.references)
-        self.temporal.add(frame, depths if frame.gt_mm is None else depths | {"truth": frame.gt_mm})
-        if frame.gt_mm is not None and self.board.add(frame.name, depths, frame.gt_mm):
-            scores = self.board.of_image(-1, align=self.align)
+        scored = self.boards.add(frame, depth)
         results.add_depth(frame.name, depth, npy=self.opt.save_npy)
-        shown = align_depth(depth, frame.gt_mm, align=self.align) if scores else depth
-        results.add_row(frame.name, frame.rgb, shown, frame.gt_mm if scores else None, scores)
+        if scored:
+            self._add_compared(frame, depth, results)
+        else:
+            results.add_row(frame.name, frame.rgb, depth, None, {})
         if self.K is not None:
             results.add_points(frame.name, depth, self._scaled(frame.rgb.shape[:2]), frame.rgb)
         if frame.clip is not None and self.opt.input is not None:
@@ -108,24 +120,53 @@ class Tester:
         if self.opt.protocol == "simcol3d":
             results.add_simcol3d(frame.name, depth)
             if frame.gt_mm is not None:
-                self.trajectory.append((depth, frame.gt_mm))
+                self.simcol3d.append((depth, frame.gt_mm))
+
+    def _add_compared(self, frame: Frame, depth: np.ndarray, results: ResultFolder) -> None:
+        """A row of the gallery beside the truth, aligned as its scores are."""
+        board, gt_mm = self.boards.depth, frame.gt_mm
+        shown, scores = board.align(depth, gt_mm, self.align), board.of_image(-1, align=self.align)
+        results.add_row(frame.name, frame.rgb, shown, gt_mm, scores, board.region.valid(gt_mm))
+
+    def _refuse_an_empty_test(self) -> None:
+        if self.count == 0:
+            raise UserError(f"{self.source.what} has no frames")
+        if self.judging.masks is not None and not self.boards.depth.names:
+            raise UserError(f"--seg_mask parts the scores, but no frame of {self.source.what} has a truth to score")
 
     def _scaled(self, size: tuple[int, int]) -> np.ndarray:
         """Intrinsics for frames of ``size`` (H, W)."""
         return scale_intrinsics(self.K.K, self.K.size, size)
 
     def _simcol3d(self) -> dict[str, float] | None:
-        if not self.trajectory:
+        if not self.simcol3d:
             return None
-        depths, gts = zip(*self.trajectory, strict=True)
+        depths, gts = zip(*self.simcol3d, strict=True)
         return simcol3d_metrics(depths, gts)
 
     def _facts(self) -> dict[str, str]:
         checkpoint = str(self.opt.checkpoint_file)
         weights = {"weights": "averaged (--use_ema)"} if self.opt.use_ema else {}
         given = {"checkpoint": checkpoint, **weights, "input": str(self.opt.input or self.opt.dataroot)}
-        flow = {"flow": self.temporal.flow} if self.temporal.scores else {}
-        return given | self.source.facts | flow
+        flow = {"flow": self.boards.temporal.flow} if self.boards.temporal.scores else {}
+        return given | self.source.facts | self.judging.region.facts() | flow
+
+
+def make_judging(opt: Namespace, source: Source, predictor: Predictor) -> Judging:
+    """What the options say of judging.
+
+    Raises:
+        UserError, FileNotFoundError: they ask for mm where there are none, or the label pictures have no colours.
+    """
+    region = EvalRegion.from_options(opt)
+    if source.relative and (region.min_mm is not None or region.max_mm is not None):
+        raise UserError("--min_eval_mm and --max_eval_mm are in mm, but this truth has neither unit nor zero")
+    if opt.protocol == "simcol3d" and not predictor.metric:
+        raise UserError(
+            "--protocol simcol3d clips depth to 20 cm and writes shares of it, but this method's depth has no mm; "
+            "the table 'One scale a sequence' (--temporal) is its counterpart for such a method"
+        )
+    return Judging(source.relative, region, DynamicMasks(opt.seg_mask) if opt.seg_mask else None)
 
 
 def find_intrinsics(opt: Namespace, source: Source) -> Intrinsics | None:
@@ -136,11 +177,8 @@ def find_intrinsics(opt: Namespace, source: Source) -> Intrinsics | None:
     """
     if not opt.save_ply:
         return None
-    if opt.intrinsics is not None:
-        return read_intrinsics(opt.intrinsics)
-    if opt.fov is not None:
-        size = next(source.frames()).rgb.shape[:2]
-        return Intrinsics(intrinsics_from_fov(opt.fov, size[1], size[0]), size)
+    if opt.intrinsics is not None or opt.fov is not None:
+        return given_camera(opt, next(source.frames()).rgb.shape[:2])
     beside = source.folder / INTRINSICS_JSON
     if not beside.is_file():
         raise UserError(f"--save_ply needs a pinhole camera: there is no {beside}; give --intrinsics or --fov")

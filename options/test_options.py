@@ -1,7 +1,8 @@
 """Options of ``test.py``: what the checkpoint says, and what a test may choose."""
 
+import math
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ INHERITED = (
     *("precision", "dataroot", "dataset", "depth_format", "undistort", "mask_instruments"),
     *("display_max_mm", "seed", "frame_step", "flow", "flow_weights"),
 )
+NAMED_CROPS = ("none", "kitti", "nyu")
 
 
 class TestOptions:
@@ -124,7 +126,9 @@ def add_testing_options(parser: ArgumentParser) -> None:
     group.add_argument("--results_dir", type=Path, default=Path("results"), help="where results are written")
     group.add_argument("--how_many", type=int, help="test this many frames at most")
     group.add_argument(
-        "--temporal", action="store_true", help="the frames follow each other: score consistency over time"
+        "--temporal",
+        action="store_true",
+        help="the frames follow each other: score consistency over time, and the camera's path where poses are known",
     )
     group = parser.add_argument_group("output")
     group.add_argument("--save_npy", action="store_true", help="also write depth as float32 .npy")
@@ -132,11 +136,29 @@ def add_testing_options(parser: ArgumentParser) -> None:
     group.add_argument("--intrinsics", type=Path, help="intrinsics.json of the frames; default: the one beside them")
     group.add_argument("--fov", type=float, help="horizontal field of view of a pinhole camera [degrees]")
     group.add_argument("--fps", type=float, default=25.0, help="frame rate of depth videos of frame folders")
+    group = parser.add_argument_group("scores")
     group.add_argument(
         "--protocol", choices=("simcol3d",), help="also score by a challenge's own protocol, as one trajectory"
     )
     group.add_argument(
-        "--align", choices=ALIGNMENTS, default="none", help="alignment of pictures and of the gallery's scores"
+        "--align",
+        choices=ALIGNMENTS,
+        help="alignment of pictures and of the gallery's scores; default: none, or median where depth has no mm",
+    )
+    group.add_argument("--min_eval_mm", type=float, help="true depth counts beyond this; predictions are clamped to it")
+    group.add_argument("--max_eval_mm", type=float, help="true depth counts before this; predictions are clamped to it")
+    group.add_argument(
+        "--eval_crop",
+        type=parse_crop,
+        default="none",
+        metavar="none|kitti|nyu|TOP,BOTTOM,LEFT,RIGHT",
+        help="part of the truth that counts [px], rows TOP to BOTTOM - 1 and columns LEFT to RIGHT - 1",
+    )
+    group.add_argument(
+        "--seg_mask",
+        type=Path,
+        help="folder of label pictures, called as the frames, with dynamic_colors.txt (a row R G B for each class that "
+        "moves): also score what is static and what is dynamic apart",
     )
 
 
@@ -150,3 +172,35 @@ def check_testing_options(parser: ArgumentParser, opt: Namespace) -> None:
         parser.error("--intrinsics and --fov both describe the camera: give one of them")
     if opt.how_many is not None and opt.how_many < 1:
         parser.error(f"--how_many {opt.how_many}: must be at least 1")
+    check_score_options(parser, opt)
+
+
+def check_score_options(parser: ArgumentParser, opt: Namespace) -> None:
+    """What contradicts itself among the options of scores."""
+    if opt.align == "none" and not models.find_model(opt.model).metric:
+        parser.error(f"--align none: the depth of {opt.model} has no mm before an alignment; median or scale_shift")
+    low = 0.0 if opt.min_eval_mm is None else opt.min_eval_mm
+    high = math.inf if opt.max_eval_mm is None else opt.max_eval_mm
+    if not 0 <= low < high:
+        parser.error(f"--min_eval_mm {low} and --max_eval_mm {high}: need 0 <= minimum < maximum")
+    if opt.seg_mask is not None and not opt.seg_mask.is_dir():
+        parser.error(f"--seg_mask {opt.seg_mask}: there is no such folder")
+
+
+def parse_crop(text: str) -> str | tuple[int, int, int, int]:
+    """``none``, ``kitti``, ``nyu`` or ``TOP,BOTTOM,LEFT,RIGHT`` of the command line.
+
+    Raises:
+        ArgumentTypeError: it is none of them, or an empty crop.
+    """
+    if text in NAMED_CROPS:
+        return text
+    try:
+        top, bottom, left, right = map(int, text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text!r} is neither {', '.join(NAMED_CROPS)} nor TOP,BOTTOM,LEFT,RIGHT [px]"
+        ) from None
+    if not (0 <= top < bottom and 0 <= left < right):
+        raise ArgumentTypeError(f"{text!r} is empty; rows are TOP to BOTTOM - 1, columns LEFT to RIGHT - 1, from 0")
+    return top, bottom, left, right

@@ -56,6 +56,7 @@ def write_gallery(
     *,
     facts: Mapping[str, str] | None = None,
     scales: Sequence[ColorScale] = (),
+    figures: Mapping[str, Mapping[str, str]] | None = None,
     page_size: int = 200,
 ) -> None:
     """Write the gallery of a test: a summary on top, then every image with its pictures and numbers.
@@ -68,10 +69,13 @@ def write_gallery(
         rows: the images, in the order in which they are shown first.
         columns: metric keys to show and sort by; a row may lack them.
         summary: mean scores, first by alignment, then by what was scored, e.g.
-            ``{"Not aligned": {"ours": {"abs_rel": 0.08}, "constant": ...}}``. In each the best value is set bold.
+            ``{"Not aligned": {"ours": {"abs_rel": 0.08}, "constant": ...}}``. In each the best value is set bold. What
+            has no metric in common with the others becomes a table of its own.
         title: heading of the page.
         facts: checkpoint, data set and the like by name, under the heading.
         scales: what the colours mean.
+        figures: pictures of the test as a whole, between the summary and the images; by heading, then the path from
+            the page's folder by caption.
         page_size: images at a time.
 
     Raises:
@@ -86,6 +90,7 @@ def write_gallery(
     body = [
         masthead(title, dict(facts or {})),
         _summary(summary),
+        *[_figures(heading, pictures, Path(path).parent) for heading, pictures in (figures or {}).items()],
         _toolbar(columns, scales),
         listing,
         _without_script(),
@@ -154,15 +159,39 @@ def _javascript_number(value: float) -> str:
 
 
 def _summary(summary: Mapping[str, Rows]) -> tags.html_tag:
-    """One table, a body for each alignment."""
-    columns = metric_columns({f"{group}/{name}": row for group, rows in summary.items() for name, row in rows.items()})
-    if not columns:
+    """Tables of mean scores; in each, a body for each alignment."""
+    tables = [_summary_table(groups, columns) for groups, columns in _by_columns(summary)]
+    if not tables:
         return tags.section()
+    return tags.section(*tables, cls="wrap summary", aria_label="Summary")
+
+
+def _by_columns(summary: Mapping[str, Rows]) -> list[tuple[dict[str, Rows], list[str]]]:
+    """The groups that share metrics with the first of them, and so on, each time with the metrics of all."""
+    left = {group: metric_columns(rows) for group, rows in summary.items()}
+    left = {group: columns for group, columns in left.items() if columns}
+    tables = []
+    while left:
+        first = set(next(iter(left.values())))
+        groups = {group: summary[group] for group, columns in left.items() if first & set(columns)}
+        rows = {f"{group}/{name}": row for group, rows in groups.items() for name, row in rows.items()}
+        tables.append((groups, metric_columns(rows)))
+        left = {group: columns for group, columns in left.items() if group not in groups}
+    return tables
+
+
+def _summary_table(groups: Mapping[str, Rows], columns: Sequence[str]) -> tags.html_tag:
     heads = [tags.th(_heading(metric_style(key)), scope="col") for key in columns]
     table = tags.table(tags.thead(tags.tr(tags.th("Mean scores", scope="col"), *heads)))
-    for group, rows in summary.items():
+    for group, rows in groups.items():
         table.add(_summary_group(group, rows, columns))
-    return tags.section(tags.div(table, cls="card scroll"), cls="wrap summary", aria_label="Summary")
+    return tags.div(table, cls="card scroll")
+
+
+def _figures(heading: str, pictures: Mapping[str, str], folder: Path) -> tags.html_tag:
+    sizes = {caption: _picture_sizes(folder, [{caption: source}]).get(caption) for caption, source in pictures.items()}
+    links = [picture_link(source, caption, heading, sizes[caption]) for caption, source in pictures.items()]
+    return tags.section(tags.h2(heading), tags.div(*links, cls="card pictures"), cls="wrap figures", aria_label=heading)
 
 
 def _summary_group(group: str, rows: Rows, columns: Sequence[str]) -> tags.html_tag:

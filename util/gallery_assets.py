@@ -1,7 +1,7 @@
 """Style and script of the pages in ``util/gallery.py``."""
 
 GALLERY_STYLE = """
-.summary { margin-bottom: 22px; }
+.summary { margin-bottom: 22px; display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
 .scroll { overflow-x: auto; display: inline-block; max-width: 100%; vertical-align: top; }
 table { border-collapse: collapse; font-size: 14px; }
 th, td { padding: 7px 18px; text-align: right; white-space: nowrap; }
@@ -16,6 +16,11 @@ thead i { color: var(--muted); font-style: normal; font-weight: 400; margin-left
 tbody tr:last-child > * { padding-bottom: 11px; }
 td { color: var(--muted); }
 td.best { color: var(--text); font-weight: 650; }
+
+.figures { margin-bottom: 22px; }
+.figures h2 { margin-bottom: 10px; }
+.figures .pictures { padding: 14px 16px; align-items: end;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 460px)); }
 
 .toolbar { position: sticky; top: 0; z-index: 2; border-block: 1px solid var(--line); margin-bottom: 18px;
   background: color-mix(in srgb, var(--page) 88%, transparent); backdrop-filter: blur(14px) saturate(1.4); }

@@ -9,7 +9,7 @@ from util.files import write_bytes
 PLY_HEADER = """\
 ply
 format binary_little_endian 1.0
-comment unit: mm; camera axes: x right, y down, z forward
+comment unit: {unit}; camera axes: x right, y down, z forward
 element vertex {count}
 property float x
 property float y
@@ -54,23 +54,24 @@ def depth_to_points(
     return points_mm.astype(np.float32), rgb[valid]
 
 
-def write_ply(path: Path, points_mm: np.ndarray, colors: np.ndarray) -> None:
+def write_ply(path: Path, points: np.ndarray, colors: np.ndarray, unit: str = "mm") -> None:
     """Write coloured points as binary little-endian PLY, whole or not at all.
 
     Args:
         path: file to write.
-        points_mm: (N, 3) [mm], stored as float32.
+        points: (N, 3) [``unit``], stored as float32.
         colors: RGB, uint8, (N, 3).
+        unit: of the points, for the header; points of depth without a scale are in no mm.
 
     Raises:
         ValueError: the shapes differ, or the colours are not uint8.
         OSError: the file cannot be written.
     """
-    if points_mm.ndim != 2 or points_mm.shape[1] != 3 or colors.shape != points_mm.shape:
-        raise ValueError(f"points_mm and colors must both be (N, 3), got {points_mm.shape} and {colors.shape}")
+    if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape:
+        raise ValueError(f"points and colors must both be (N, 3), got {points.shape} and {colors.shape}")
     if colors.dtype != np.uint8:
         raise ValueError(f"colors must be uint8, got {colors.dtype}")
-    vertices = np.empty(len(points_mm), dtype=PLY_VERTEX)
-    vertices["position"] = points_mm
+    vertices = np.empty(len(points), dtype=PLY_VERTEX)
+    vertices["position"] = points
     vertices["color"] = colors
-    write_bytes(path, PLY_HEADER.format(count=len(vertices)).encode("ascii") + vertices.tobytes())
+    write_bytes(path, PLY_HEADER.format(count=len(vertices), unit=unit).encode("ascii") + vertices.tobytes())

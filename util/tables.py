@@ -53,6 +53,15 @@ METRIC_STYLES = {
     "temporal_grad": MetricStyle("Temporal gradient", "mm/px", ".4f", better="lower"),
     "temporal_grad_rel": MetricStyle("Relative temporal gradient", better="lower"),
     "temporal_rel": MetricStyle("Temporal AbsRel", format=".4f", better="lower"),
+    "scale_mean": MetricStyle("Mean scale", "mm", ".4g"),
+    "scale_std": MetricStyle("Std. of scales", "mm", ".3g"),
+    "scale_spread": MetricStyle("Relative spread", better="lower"),
+    "ate_mm": MetricStyle("ATE", "mm", ".2f", better="lower"),
+    "rpe_mm": MetricStyle("RPE", "mm/step", better="lower"),
+    "rpe_deg": MetricStyle("RPE", "°/step", better="lower"),
+    "rpe_step": MetricStyle("RPE / step length", better="lower"),
+    "path_mm": MetricStyle("Path length", "mm", ".1f"),
+    "path_scale": MetricStyle("Scale", "mm", ".4g"),
 }
 
 

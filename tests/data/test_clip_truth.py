@@ -1,6 +1,7 @@
 """The truth of clips: KITTI's flow encoding, channel by channel."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,3 +39,45 @@ def test_truth_belongs_to_the_frame_of_the_same_name(tmp_path, save):
     assert [truth.depth_mm(index).mean() for index in (0, 1)] == [3.0, 8.0]
     assert [truth.flow_fwd(index)[0].mean() for index in (0, 1)] == [3.0, 8.0]
     assert not ClipTruth(tmp_path, "video_train", Clip("clip", frames)).exists()
+
+
+# Poses
+
+POSES = np.tile(np.eye(4), (2, 1, 1))
+FIRST_FRAMES = (Path("clip/0.png"), Path("clip/1.png"))
+
+
+def truth_with(tmp_path, content):
+    file = tmp_path / "truth" / "video_test" / "clip" / "poses.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return ClipTruth(tmp_path, "video_test", Clip("clip", FIRST_FRAMES))
+
+
+def test_poses_are_one_a_frame_in_mm(tmp_path):
+    poses = POSES.copy()
+    poses[1, :3, 3] = 1, 2, 3
+    read = truth_with(tmp_path, {"world_from_cam": poses.tolist(), "unit": "mm"}).poses()
+    assert read.dtype == np.float64
+    np.testing.assert_array_equal(read, poses)
+
+
+def test_a_set_without_poses_has_none(tmp_path):
+    assert ClipTruth(tmp_path, "video_test", Clip("clip", FIRST_FRAMES)).poses() is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"poses\.json does not hold poses"),
+        ({"poses": []}, r"poses\.json does not hold poses .*it needs world_from_cam, 4x4 for each frame"),
+        ({"world_from_cam": [[1, 2], [3]]}, "does not hold poses"),
+        ({"world_from_cam": POSES[:, :3].tolist()}, r"finite and \(frames, 4, 4\), got \(2, 3, 4\)"),
+        ({"world_from_cam": POSES[:1].tolist()}, "has 1 poses, but the clip has 2 frames"),
+        ({"world_from_cam": (POSES + np.eye(4)[::-1]).tolist()}, "the last row of a pose must be 0 0 0 1"),
+        ({"world_from_cam": POSES.tolist(), "unit": "m"}, "poses must be in mm, got 'm'"),
+    ],
+)
+def test_what_are_no_poses_is_an_error_that_names_the_file(tmp_path, content, message):
+    with pytest.raises(UserError, match=message):
+        truth_with(tmp_path, content).poses()

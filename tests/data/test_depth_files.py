@@ -9,11 +9,13 @@ import pytest
 from data.depth_files import (
     ENCODINGS,
     MM_PER_UNIT,
+    DepthEncoding,
     find_encoding,
     read_depth_mm,
     read_encoding,
     write_depth,
     write_depth_json,
+    write_relative_depth_json,
 )
 from util.errors import UserError
 
@@ -179,3 +181,20 @@ def test_c3vd_samples_have_their_documented_share_of_invalid_and_saturated_pixel
     assert depths.max() < 100
     assert np.mean(depths == 0) == pytest.approx(0.09, abs=0.01)
     assert np.median(depths[depths > 0]) == pytest.approx(18.5, abs=1.0)
+
+
+def test_depth_without_a_scale_reads_back_as_relative_in_its_own_unit(tmp_path):
+    depth = np.array([[0.5, 1.0, 15.9]], np.float32)
+    write_depth(tmp_path / "a.png", depth, 1 / 4096)
+    write_relative_depth_json(tmp_path, 1 / 4096, "median of the first frame", alignment="none")
+    assert find_encoding(tmp_path / "a.png", "auto", bits=16) == DepthEncoding(1 / 4096, relative=True)
+    np.testing.assert_allclose(read_depth_mm(tmp_path / "a.png"), depth, atol=0.51 / 4096)
+    fields = json.loads((tmp_path / "depth.json").read_text())
+    assert "mm_per_unit" not in fields
+    assert (fields["unit"], fields["alignment"]) == ("median of the first frame", "none")
+
+
+def test_a_factor_without_the_word_relative_is_no_unit(tmp_path):
+    describe(tmp_path, factor=0.5)
+    with pytest.raises(UserError, match="needs a number mm_per_unit"):
+        read_encoding(tmp_path / "depth.json")

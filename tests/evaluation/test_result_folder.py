@@ -154,3 +154,56 @@ def test_new_results_take_the_place_of_the_earlier_ones(tmp_path):
     expected = ["color/only.png", "depth/depth.json", "depth/only.png", "index.html", "metrics.json"]
     assert names(tmp_path / "out") == expected
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+# Depth without a scale
+
+
+def test_first_frame_decides_the_unit_of_all(tmp_path):
+    with results(tmp_path / "out", metric=False) as out:
+        out.add_depth("first", np.full(SIZE, 0.2, np.float32), npy=True)
+        out.add_depth("second", np.full(SIZE, 0.5, np.float32), npy=True)
+        out.add_depth("far", np.full(SIZE, 5.0, np.float32), npy=False)
+        out.finish("t", {"tables": {}}, {"checkpoint": "latest.pth"}, "")
+    folder = tmp_path / "out"
+    assert np.load(folder / "npy" / "second.npy")[0, 0] == pytest.approx(2.5)
+    assert read_depth_mm(folder / "depth" / "second.png")[0, 0] == pytest.approx(2.5, abs=1 / 8192)
+    assert (
+        read_depth_mm(folder / "depth" / "far.png")[0, 0] == 0.0
+    )  # beyond what 16 bits hold: no depth, never a wrong one
+    fields = json.loads((folder / "depth" / "depth.json").read_text())
+    assert fields["unit_as_predicted"] == pytest.approx(0.2)
+    assert fields["largest"] == pytest.approx(65535 / 4096)
+
+
+def test_colours_of_the_two_kinds_of_depth_are_explained_each_in_its_unit(tmp_path):
+    with results(tmp_path / "out", metric=False) as out:
+        out.add_depth("a", DEPTH / 100, npy=False)
+        out.add_row("a", RGB, DEPTH / 100, None, {})
+        out.add_row("b", RGB, DEPTH, DEPTH + 3, {"abs_rel": 0.2})
+        out.finish("t", {"tables": {}}, {}, "Median-scaled")
+    page = (tmp_path / "out" / "index.html").read_text()
+    for caption, end in (
+        ("Relative depth", "4 × median of the first frame"),
+        ("Aligned depth", "100 mm"),
+        ("Error", "25 mm"),
+    ):
+        assert f"<b>{caption}</b><span>0</span>" in page
+        assert f"<span>{end}</span>" in page
+    assert {"images/a_relative_depth.png", "images/b_aligned_depth.png"} <= set(names(tmp_path / "out"))
+
+
+def test_errors_are_shown_where_they_are_judged(tmp_path):
+    judged = np.zeros(SIZE, bool)
+    judged[:10] = True
+    with results(tmp_path / "out") as out:
+        out.add_row("a", RGB, DEPTH, DEPTH + 3, {"abs_rel": 0.2}, judged)
+        out.finish("t", {"tables": {}}, {}, "")
+    picture = cv2.imread(str(tmp_path / "out" / "images" / "a_error.png"))
+    assert ((picture == 128).all(axis=2) == ~judged).all()
+
+
+def test_first_frame_of_nothing_has_no_unit(tmp_path):
+    out = results(tmp_path / "out", metric=False)
+    with pytest.raises(UserError, match="median of the first frame, which is 0 everywhere"):
+        out.add_depth("a", np.zeros(SIZE, np.float32), npy=False)

@@ -180,3 +180,28 @@ def test_batches_hold_every_item_once():
 def test_split_that_is_not_there_is_none(make_options, dataroot):
     assert len(find_split(make_options(), "test")) == 3
     assert find_split(make_options(), "validation") is None
+
+
+def test_a_part_is_scored_under_the_alignment_of_the_whole_image():
+    """Left is right but for the scale of 2 that the median has, right is twice too far."""
+    gt = np.full((2, 6), 100.0)
+    pred = np.repeat([[50.0, 50, 50, 50, 100, 100]], 2, axis=0)
+    left = np.zeros((2, 6), bool)
+    left[:, :4] = True
+    whole, static, dynamic = (ScoreBoard(("median",)) for _ in range(3))
+    assert whole.add("a", {"ours": pred}, gt)
+    assert static.add("a", {"ours": pred}, gt, part=left)
+    assert dynamic.add("a", {"ours": pred}, gt, part=~left)
+    assert static.of_image(0)["abs_rel"] == pytest.approx(0.0)
+    assert dynamic.of_image(0)["abs_rel"] == pytest.approx(1.0)
+    assert whole.of_image(0)["abs_rel"] == pytest.approx(1 / 3)
+    assert not dynamic.add("b", {"ours": pred}, gt, part=np.zeros((2, 6), bool))
+
+
+def test_alignments_are_those_that_the_method_and_the_truth_allow():
+    assert ScoreBoard.judging(metric=True).alignments == ("none", "median", "scale_shift")
+    assert ScoreBoard.judging(metric=False).alignments == ("median", "scale_shift")
+    for metric in (True, False):
+        board = ScoreBoard.judging(metric, relative_truth=True)
+        assert board.alignments == ("scale_shift",)
+        assert "rmse" not in board.metrics

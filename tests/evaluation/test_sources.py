@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.sources import open_source
+from tests.evaluation.moving_camera import spiral, write_moving_clip
 from tests.tiny_run import FRAME, MM_PER_UNIT8, scene, write_png
 from util.errors import UserError
 from util.video_files import VideoWriter
@@ -203,3 +204,43 @@ def test_frames_of_a_folder_come_in_the_order_in_which_people_count(make_options
         write_png(tmp_path / "in" / f"frame_{number}.png", np.full((8, 8, 3), 99, np.uint8))
     names = [frame.name for frame in open_source(make_options(input=tmp_path / "in")).frames()]
     assert names == ["frame_1", "frame_9", "frame_10"]
+
+
+# Poses and cameras
+
+
+def test_clips_come_with_poses_and_the_camera_beside_them(make_options, tmp_path):
+    write_moving_clip(tmp_path / "data", spiral(3))
+    frames = read_all(open_source(make_options(phase="video_test")))
+    np.testing.assert_allclose([frame.pose for frame in frames], spiral(3))
+    np.testing.assert_allclose(frames[0].K, [[40, 0, 20], [0, 38, 17], [0, 0, 1]])
+    asked = read_all(open_source(make_options(phase="video_test", fov=90.0)))
+    np.testing.assert_allclose(asked[0].K, [[22, 0, 21.5], [0, 22, 17.5], [0, 0, 1]])
+
+
+def test_poses_that_do_not_fit_the_clip_are_an_error(make_options, tmp_path):
+    write_moving_clip(tmp_path / "data", spiral(3))
+    (tmp_path / "data" / "video_test" / "clip" / "0002.png").unlink()
+    with pytest.raises(UserError, match=r"poses\.json has 3 poses, but the clip has 2 frames"):
+        read_all(open_source(make_options(phase="video_test")))
+
+
+def test_a_camera_that_is_no_pinhole_is_none(make_options, tmp_path):
+    write_moving_clip(tmp_path / "data", spiral(3))
+    (tmp_path / "data" / "video_test" / "clip" / "intrinsics.json").write_text(json.dumps({"model": "fisheye"}))
+    assert [frame.K for frame in read_all(open_source(make_options(phase="video_test")))] == [None] * 3
+
+
+def test_consecutive_frames_of_a_split_are_a_clip_a_sequence_with_poses_and_cameras(make_options, tmp_path):
+    lines = ["image,depth,split,sequence,fx,fy,cx,cy,tx,ty,tz,qx,qy,qz,qw"]
+    for number, sequence in enumerate(("a", "a", "b")):
+        write_png(tmp_path / "data" / f"{number}.png", RGB)
+        write_png(tmp_path / "data" / f"{number}_depth.png", STORED)
+        lines.append(f"{number}.png,{number}_depth.png,test,{sequence},40,38,20,17,{number},0,5,0,0,0,1")
+    (tmp_path / "data" / "manifest.csv").write_text("\n".join(lines) + "\n")
+    frames = read_all(open_source(make_options(dataset="manifest", temporal=True)))
+    assert [frame.clip for frame in frames] == ["a", "a", "b"]
+    assert [frame.pose[:3, 3].tolist() for frame in frames] == [[0, 0, 5], [1, 0, 5], [2, 0, 5]]
+    np.testing.assert_allclose(frames[0].K, [[40, 0, 20], [0, 38, 17], [0, 0, 1]])
+    alone = read_all(open_source(make_options(dataset="manifest")))
+    assert {(frame.clip, frame.pose is None) for frame in alone} == {(None, True)}

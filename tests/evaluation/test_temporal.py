@@ -133,3 +133,18 @@ def test_border_around_the_view_does_not_count(tmp_path):
     pair = estimate_pair(*frames, create_flow_estimator("dis"), torch.device("cpu"))
     assert not pair.mask[:, :8].any()
     assert pair.mask[:, 12:].any()
+
+
+def test_depth_without_a_scale_has_the_relative_scores_of_the_same_depth_in_mm():
+    """However small its unit is, and none in a unit of depth."""
+    in_mm = temporal_metrics(ramp(2, 1), ramp(2.5, 1, start=40), still())
+    board = TemporalBoard(lambda: pytest.fail("the flow is known"), torch.device("cpu"), metric=False)
+    for number, depth in enumerate((ramp(2, 1), ramp(2.5, 1, start=40))):
+        rgb = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+        frame = Frame(str(number), rgb, clip="clip", flow_to_next=still())
+        board.add(frame, {"ours": 1e-6 * depth, "truth": depth, "nothing": 0 * depth})
+    means = board.means()
+    assert list(means) == ["ours", "truth"]
+    for method in ("ours", "truth"):
+        assert set(means[method]) == {"temporal_grad_rel", "temporal_rel"}
+        assert means[method] == pytest.approx({name: in_mm[name] for name in means[method]}, rel=1e-4)

@@ -9,6 +9,7 @@ import pytest
 from evaluation import tester
 from evaluation.scores import References
 from evaluation.sources import open_source
+from test import summary
 from tests.tiny_run import FRAME, MM_PER_UNIT8, write_clip, write_png
 from util.errors import UserError
 
@@ -174,3 +175,84 @@ def test_camera_that_is_no_pinhole_is_named_and_not_taken_for_a_missing_one(
     with pytest.raises(UserError, match="fisheye"):
         run(make_options(input=frames, save_ply=True), brightness_predictor, tmp_path / "out")
     assert run(make_options(input=frames), brightness_predictor, tmp_path / "out")["frames"] == 1
+
+
+# What is judged
+
+
+def test_range_and_crop_change_the_scores_and_are_named(make_options, brightness_predictor, tmp_path):
+    """The frame says 100 everywhere; its truth is 50 on the left, 100 in the middle and 200 on the right."""
+    frames = write_grey(tmp_path / "in", [100])
+    truth = np.full(FRAME, 100, np.uint8)
+    truth[:, :10], truth[:, 30:] = 50, 200
+    write_png(tmp_path / "gt" / "0.png", truth)
+    given = {"input": frames, "truth": tmp_path / "gt"}
+
+    def score(**changes):
+        return run(make_options(**given, **changes), brightness_predictor, tmp_path / "out")
+
+    def abs_rel(metrics):
+        return metrics["tables"]["Not aligned"]["ours"]["abs_rel"]
+
+    assert abs_rel(score()) == pytest.approx((10 * 1.0 + 20 * 0 + 14 * 0.5) / 44, rel=1e-5)
+    near = score(max_eval_mm=100 * MM_PER_UNIT8 + 1)
+    assert abs_rel(near) == pytest.approx(10 / 30, rel=1e-5)
+    assert near["judged depth"] == "below 79.4314 mm"
+    # Clamped to less than the prediction says.
+    assert abs_rel(score(max_eval_mm=75 * MM_PER_UNIT8)) == pytest.approx((75 - 50) / 50, rel=1e-5)
+    right = score(eval_crop=(0, 36, 30, 44))
+    assert abs_rel(right) == pytest.approx(0.5, rel=1e-5)
+    assert right["judged crop"] == "0,36,30,44"
+    assert "<dt>judged crop</dt><dd>0,36,30,44</dd>" in (tmp_path / "out" / "index.html").read_text()
+    with pytest.raises(UserError, match="--eval_crop nyu is rows and columns of 480x640"):
+        score(eval_crop="nyu")
+
+
+def test_frames_without_a_pixel_that_counts_are_named(make_options, brightness_predictor, tmp_path):
+    frames, truth = write_grey(tmp_path / "in", [100, 120]), write_grey(tmp_path / "gt", [100, 200])
+    opt = make_options(input=frames, truth=truth, max_eval_mm=100.0)
+    metrics = run(opt, brightness_predictor, tmp_path / "out")
+    assert (metrics["scored"], metrics["unscored"]) == (1, ["1"])
+    assert "truth has no pixel that counts: 1" in summary(metrics)
+
+
+def write_labels(folder, masks):
+    """Label pictures in which True is red, and red moves."""
+    for number, mask in enumerate(masks):
+        write_png(folder / f"{number}.png", np.where(mask[..., None], [255, 0, 0], [0, 0, 255]).astype(np.uint8))
+    (folder / "dynamic_colors.txt").write_text("255 0 0\n")
+    return folder
+
+
+def test_static_and_dynamic_parts_are_scored_apart_each_over_its_own_images(
+    make_options, brightness_predictor, tmp_path
+):
+    """0: static is right, dynamic half as far as said. 1: all dynamic and said to be too near. 2: all static."""
+    frames, truth = write_grey(tmp_path / "in", [100, 60, 80]), write_grey(tmp_path / "gt", [100, 120, 80])
+    gt = np.full(FRAME, 100, np.uint8)
+    gt[:, 33:] = 50
+    write_png(truth / "0.png", gt)
+    masks = np.zeros((3, *FRAME), bool)
+    masks[0, :, 33:], masks[1] = True, True
+    opt = make_options(input=frames, truth=truth, seg_mask=write_labels(tmp_path / "labels", masks))
+    metrics = run(opt, brightness_predictor, tmp_path / "out")
+    ours = {title: rows["ours"]["abs_rel"] for title, rows in metrics["tables"].items()}
+    assert metrics["parts"] == {"static": {"scored": 2}, "dynamic": {"scored": 2}}
+    assert ours["Not aligned"] == pytest.approx((0.25 * 1.0 + 0.5 + 0.0) / 3, rel=1e-5)  # each image once
+    assert ours["Static, not aligned"] == pytest.approx(0.0, abs=1e-5)
+    assert ours["Dynamic, not aligned"] == pytest.approx((1.0 + 0.5) / 2, rel=1e-5)
+    # The whole image's median is 100 / 100, which the dynamic quarter would not choose.
+    assert ours["Dynamic, median-scaled"] == pytest.approx((1.0 + 0.0) / 2, rel=1e-5)
+    assert ours["Static, median-scaled"] == pytest.approx(0.0, abs=1e-5)
+    assert "Dynamic, median-scaled" in (tmp_path / "out" / "index.html").read_text()
+    assert "Dynamic, median-scaled" in summary(metrics)
+
+
+def test_label_pictures_without_a_truth_to_part_are_an_error(make_options, brightness_predictor, tmp_path):
+    frames = write_grey(tmp_path / "in", [100])
+    opt = make_options(input=frames, seg_mask=write_labels(tmp_path / "labels", np.zeros((1, *FRAME), bool)))
+    with pytest.raises(UserError, match="--seg_mask parts the scores, but no frame of in has a truth to score"):
+        run(opt, brightness_predictor, tmp_path / "out")
+    opt = make_options(input=frames, truth=write_grey(tmp_path / "gt", [100]), seg_mask=tmp_path / "gt")
+    with pytest.raises(FileNotFoundError, match=r"dynamic_colors\.txt"):
+        run(opt, brightness_predictor, tmp_path / "out")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.colon2depth_model import Colon2depthModel
 from options.base_options import to_plain
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
@@ -165,3 +166,42 @@ def test_a_damaged_checkpoint_is_one_line(run, refused):
     path = Path("checkpoints/colon2depth_512p/latest.pth")
     path.write_bytes(path.read_bytes()[:200])
     assert "latest.pth" in refused()
+
+
+def test_scores_are_of_everything_unless_said_otherwise(run):
+    run()
+    opt = parse()
+    assert (opt.align, opt.min_eval_mm, opt.max_eval_mm, opt.eval_crop, opt.seg_mask) == (
+        None,
+        None,
+        None,
+        "none",
+        None,
+    )
+    opt = parse("--min_eval_mm", "0.5", "--max_eval_mm", "80", "--eval_crop", "kitti")
+    assert (opt.min_eval_mm, opt.max_eval_mm, opt.eval_crop) == (0.5, 80.0, "kitti")
+    assert parse("--eval_crop", "4,471,0,600").eval_crop == (4, 471, 0, 600)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--min_eval_mm", "80", "--max_eval_mm", "80"], "need 0 <= minimum < maximum"),
+        (["--min_eval_mm", "-1"], "need 0 <= minimum < maximum"),
+        (["--max_eval_mm", "nan"], "need 0 <= minimum < maximum"),
+        (["--eval_crop", "cityscapes"], "is neither none, kitti, nyu nor TOP,BOTTOM,LEFT,RIGHT"),
+        (["--eval_crop", "9,9,0,5"], "is empty; rows are TOP to BOTTOM - 1"),
+        (["--eval_crop=-1,9,0,5"], "is empty"),
+        (["--seg_mask", "nowhere"], "--seg_mask nowhere: there is no such folder"),
+    ],
+)
+def test_a_mistake_in_the_scores_options_is_one_line_too(run, refused, args, said):
+    run()
+    assert said in refused(*args)
+
+
+def test_depth_without_mm_cannot_be_shown_unaligned(run, refused, monkeypatch):
+    run()
+    monkeypatch.setattr(Colon2depthModel, "metric", False)
+    assert "--align none: the depth of colon2depth has no mm before an alignment" in refused("--align", "none")
+    assert parse("--align", "median").align == "median"

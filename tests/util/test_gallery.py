@@ -130,6 +130,30 @@ def test_the_summary_sets_the_best_of_each_alignment_bold(page):
     assert [cell["class"] for cell in page.all("td")] == ["best", "best", "", "", "", ""]
 
 
+def test_scores_without_a_metric_in_common_stand_in_tables_of_their_own(tmp_path):
+    poses = {"Camera path": {"ours": {"ate_mm": 1.0}, "straight on": {"ate_mm": 4.0}}, "Nothing": {}}
+    write_gallery(tmp_path / "index.html", [], [], SUMMARY | poses, "t")
+    page = Page(tmp_path / "index.html")
+    assert len(page.all("table")) == 2
+    assert page.text("td")[-2:] == ["1.00", "4.00"]
+    assert page.text("th").count("Mean scores") == 2
+    assert "Nothing" not in page.text("th")
+
+
+def test_figures_stand_above_the_images_with_their_own_sizes(tmp_path):
+    figures = {"Camera path": {"a": save(tmp_path, "path a.png", (20, 30)), "b": save(tmp_path, "b.png", (9, 30))}}
+    write_gallery(tmp_path / "index.html", rows(tmp_path), COLUMNS, SUMMARY, "t", figures=figures)
+    page = Page(tmp_path / "index.html")
+    shown = [image for image in page.all("img") if image.get("src")][:2]
+    assert [(image["src"], image["width"], image["height"]) for image in shown] == [
+        ("images/path%20a.png", "30", "20"),
+        ("images/b.png", "30", "9"),
+    ]
+    assert page.text("h2")[0] == "Camera path"
+    assert page.source.index("Camera path") < page.source.index('id="rows"')
+    assert_offline(page, tmp_path)
+
+
 def test_the_colours_are_explained_with_their_range(page):
     ramps = [ramp["style"] for ramp in page.all("i", "ramp")]
     r, g, b = sample_colors(colorize_error)[-1]

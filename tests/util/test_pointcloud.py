@@ -85,3 +85,10 @@ def test_a_refused_cloud_leaves_the_old_file(tmp_path):
         write_ply(path, np.zeros((2, 3)), np.zeros((3, 3), dtype=np.uint8))
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["cloud.ply"]
+
+
+def test_the_header_names_the_unit(tmp_path):
+    write_ply(tmp_path / "a.ply", np.zeros((1, 3)), np.zeros((1, 3), dtype=np.uint8))
+    assert b"comment unit: mm; camera axes" in (tmp_path / "a.ply").read_bytes()
+    write_ply(tmp_path / "b.ply", np.zeros((1, 3)), np.zeros((1, 3), dtype=np.uint8), unit="median")
+    assert b"comment unit: median; camera axes" in (tmp_path / "b.ply").read_bytes()

@@ -16,7 +16,9 @@ def test_every_metric_has_its_style_and_knows_its_better_end():
     assert set(METRICS) | {"temporal_grad", "temporal_rel"} <= set(METRIC_STYLES)
     higher = {key for key, style in METRIC_STYLES.items() if style.better == "higher"}
     assert higher == {"delta1", "delta2", "delta3"}
-    assert all(style.better == "lower" for key, style in METRIC_STYLES.items() if key not in higher)
+    neither = {key for key, style in METRIC_STYLES.items() if style.better is None}
+    assert neither == {"scale_mean", "scale_std", "path_mm", "path_scale"}
+    assert all(style.better == "lower" for key, style in METRIC_STYLES.items() if key not in higher | neither)
 
 
 def test_headings_hold_title_unit_and_direction():
