@@ -16,9 +16,10 @@ from data.phantom.prepare import render_if_missing
 from data.prefetch import Prefetcher
 from data.streams import StreamMixer
 from data.transforms import Preprocessing
+from evaluation.held_out import HeldOut, find_held_out, score_held_out
 from evaluation.predictor import Predictor
 from evaluation.report import report_run
-from evaluation.scores import References, find_split, score_pairs
+from evaluation.scores import References, find_split
 from models import create_model
 from options.base_options import to_plain
 from options.train_options import TrainOptions
@@ -52,17 +53,17 @@ def main() -> None:
 def run_training(opt: Namespace, processes: Processes, began: float) -> None:
     """From options to the report."""
     with stopping_loses_nothing("the training has not begun; what is prepared is kept, the same command goes on"):
-        run, streams, eval_pairs = prepare(opt, processes)
+        run, streams, held_out = prepare(opt, processes)
     engine = run.engine
     predictor = Predictor(engine.method, Preprocessing.from_options(opt), engine.device, engine.precision)
-    train(opt, run, streams, predictor, eval_pairs)
+    train(opt, run, streams, predictor, held_out)
     if opt.report and processes.main:
         facts = {"seconds": time.monotonic() - began, "iterations": run.iteration}
         with stopping_loses_nothing("the training is done and saved; --continue_train writes the report"):
             report_run(opt, predictor, run.facts.get("references"), facts)
 
 
-def prepare(opt: Namespace, processes: Processes) -> tuple[RunState, StreamMixer, PairsDataset | None]:
+def prepare(opt: Namespace, processes: Processes) -> tuple[RunState, StreamMixer, HeldOut | None]:
     """Networks, data and the run's folder, in the order in which mistakes cost the least time."""
     seed_everything(opt.seed)
     folder = opt.checkpoints_dir / opt.name
@@ -73,7 +74,7 @@ def prepare(opt: Namespace, processes: Processes) -> tuple[RunState, StreamMixer
         render_if_missing(opt)
         if opt.check and processes.main:
             look_at_the_data(opt)
-        eval_pairs, _ = find_split(opt, "eval"), find_split(opt, "test")  # mistakes there show before the training
+        held_out, _ = find_held_out(opt, method), find_split(opt, "test")  # mistakes there show before the training
         streams = create_streams(opt, processes.rank, processes.size)
     batches = Prefetcher(streams, method.active_streams, engine.to_device, device=engine.device)
     run = RunState(folder, to_plain(opt), engine, batches, writes=processes.main, keep_last=opt.keep_last)
@@ -81,7 +82,7 @@ def prepare(opt: Namespace, processes: Processes) -> tuple[RunState, StreamMixer
     with processes.main_first():
         if processes.main:
             open_run_folder(folder, to_plain(opt), continue_train=opt.continue_train, overwrite=opt.overwrite)
-    return run, streams, eval_pairs
+    return run, streams, held_out
 
 
 def look_at_the_data(opt: Namespace) -> None:
@@ -104,9 +105,7 @@ def start(opt: Namespace, run: RunState, streams: StreamMixer) -> None:
     run.engine.begin()
 
 
-def train(
-    opt: Namespace, run: RunState, streams: StreamMixer, predictor: Predictor, eval_pairs: PairsDataset | None
-) -> None:
+def train(opt: Namespace, run: RunState, streams: StreamMixer, predictor: Predictor, held_out: HeldOut | None) -> None:
     """Epochs over the first stream; in each iteration the method's updates, then logs, pictures and checkpoints.
 
     ``latest`` is saved before what is due at the end of an epoch, so that nothing is lost if that fails or takes long;
@@ -118,7 +117,7 @@ def train(
     faults = StepFaults(engine, run.folder, run.options, streams.files_of, memory=opt.print_freq)
     stop = StopRequest(echo_s=ECHO_S if processes.size > 1 else 0.0)
     with make_monitor(opt, run, total) as monitor, stop, faults.told():
-        end_epoch(run, due, monitor, predictor, eval_pairs)
+        end_epoch(run, due, monitor, predictor, held_out)
         while run.iteration < total:
             epoch = batches.epoch
             engine.set_rate(rate_factor(epoch, opt.niter, opt.niter_decay))
@@ -137,31 +136,26 @@ def train(
                     run.save("latest")
                 if stopping:
                     raise StoppedAfterSaving(f"saved at iteration {run.iteration}; go on with --continue_train")
-            end_epoch(run, due, monitor, predictor, eval_pairs)
+            end_epoch(run, due, monitor, predictor, held_out)
 
 
 def end_epoch(
-    run: RunState, due: EpochEnds, monitor: TrainingMonitor, predictor: Predictor, eval_pairs: PairsDataset | None
+    run: RunState, due: EpochEnds, monitor: TrainingMonitor, predictor: Predictor, held_out: HeldOut | None
 ) -> None:
     """What is due after this iteration; in the middle of an epoch that is nothing."""
-    if eval_pairs is not None and due.evaluation(run.iteration):
-        evaluate(run, due.epoch(run.iteration), monitor, predictor, eval_pairs)
+    if held_out is not None and due.evaluation(run.iteration):
+        evaluate(run, due.epoch(run.iteration), monitor, predictor, held_out)
     if due.checkpoint(run.iteration):
         run.save(str(due.epoch(run.iteration)))
 
 
-def evaluate(
-    run: RunState, epoch: int, monitor: TrainingMonitor, predictor: Predictor, eval_pairs: PairsDataset
-) -> None:
-    """Scores on the eval split; the checkpoint ``best`` has the lowest abs_rel so far."""
+def evaluate(run: RunState, epoch: int, monitor: TrainingMonitor, predictor: Predictor, held_out: HeldOut) -> None:
+    """Scores on what is held out; the checkpoint ``best`` has the lowest so far."""
     run.engine.check()
-    processes = run.engine.processes
-    board = score_pairs(
-        predictor, eval_pairs, None, f"eval, epoch {epoch}", processes.rank, processes.size, processes.gather
-    )
-    scores = board.means()["ours"]["none"]
+    batch_size = run.options["batch_size"]
+    scores, ranked_by = score_held_out(held_out, predictor, run.engine, batch_size, f"eval, epoch {epoch}")
     monitor.scores("eval", scores, run.iteration)
-    if run.improves("abs_rel", scores["abs_rel"]):
+    if run.improves(ranked_by, scores[ranked_by]):
         run.save("best")
 
 

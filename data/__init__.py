@@ -5,7 +5,7 @@ A new layout on disk is a file in ``data/formats``; a new kind of stream is a cl
 """
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data import formats
@@ -21,7 +21,8 @@ STREAMS: dict[str, Callable[[Namespace], BaseDataset]] = {
     "synthetic": lambda opt: PairsDataset.from_options(opt, opt.phase),
     "video": ClipsDataset.from_options,
 }
-BATCH_SIZES = {"synthetic": "batch_size", "video": "video_batch_size"}  # the option that holds a stream's
+FIRST_BATCH_SIZE = "batch_size"  # the option of the first stream of a method, which sets the length of an epoch
+OTHER_BATCH_SIZES = {"video": "video_batch_size"}  # those of streams that go along with it
 
 
 def add_options(parser: ArgumentParser, is_train: bool) -> None:
@@ -29,11 +30,16 @@ def add_options(parser: ArgumentParser, is_train: bool) -> None:
     group = parser.add_argument_group("data")
     group.add_argument("--dataroot", type=Path, default=Path("datasets/phantom"), help="folder of the data set")
     formats.add_options(group)
-    group.add_argument("--batch_size", "--batchSize", type=int, default=8, help="synthetic pairs of a batch")
+    group.add_argument(
+        "--batch_size", "--batchSize", type=int, default=8, help="samples of a batch (of the first stream)"
+    )
     group.add_argument("--num_workers", "--nThreads", type=int, default=2, help="processes that load data, a stream")
     group.add_argument("--max_dataset_size", type=int, help="read this many pairs of a split at most")
     if is_train:
-        group.add_argument("--video_batch_size", "--videoBatchSize", type=int, default=4, help="clips of a batch")
+        group.add_argument(
+            "--video_batch_size", "--videoBatchSize", type=int, default=4, help="clips of a batch, beside pairs"
+        )
+        group.add_argument("--epoch_size", type=int, help="iterations of an epoch; default: one pass over the data")
         group.add_argument("--serial_batches", action="store_true", help="take samples in order, without shuffling")
         group.add_argument(
             "--on_bad_sample",
@@ -51,10 +57,15 @@ def add_options(parser: ArgumentParser, is_train: bool) -> None:
 
 def check_options(parser: ArgumentParser, opt: Namespace) -> None:
     """Contradictions end here, before any data is touched."""
-    for name in ("batch_size", "video_batch_size", "max_dataset_size", "load_size", "fine_size", "frame_step"):
+    for name in (
+        *("batch_size", "video_batch_size", "epoch_size", "max_dataset_size"),
+        *("load_size", "load_height", "fine_size", "frame_step", "zoom"),
+    ):
         value = getattr(opt, name, None)
-        if value is not None and value < 1:
+        if value is not None and not value >= 1:
             parser.error(f"--{name} {value}: must be at least 1")
+    if opt.load_height is not None and not opt.resize_or_crop.startswith("resize"):
+        parser.error(f"--load_height {opt.load_height} belongs to --resize_or_crop resize, here: {opt.resize_or_crop}")
     if opt.num_workers < 0:
         parser.error(f"--num_workers {opt.num_workers}: must not be negative (0: load in the main process)")
     if opt.resize_or_crop == "resize_and_crop" and opt.fine_size > opt.load_size:
@@ -72,8 +83,13 @@ def create_streams(opt: Namespace, rank: int = 0, world: int = 1) -> StreamMixer
         UserError, FileNotFoundError: a data set is missing or wrong, or a batch cannot be shared; says what to do.
     """
     check_shares(opt, world)
-    batch_sizes = {name: getattr(opt, BATCH_SIZES[name]) for name in opt.streams}
+    batch_sizes = {name: getattr(opt, option) for name, option in batch_size_options(opt.streams).items()}
     return build_mixer({name: STREAMS[name](opt) for name in opt.streams}, batch_sizes, opt, rank, world)
+
+
+def batch_size_options(streams: Sequence[str]) -> dict[str, str]:
+    """The option that holds the size of each stream's batches, by stream."""
+    return {name: OTHER_BATCH_SIZES[name] if number else FIRST_BATCH_SIZE for number, name in enumerate(streams)}
 
 
 def check_shares(opt: Namespace, world: int) -> None:
@@ -84,7 +100,7 @@ def check_shares(opt: Namespace, world: int) -> None:
     """
     parts = opt.accumulate
     among = " with ".join([f"{world} processes"] * (world > 1) + [f"--accumulate {parts}"] * (parts > 1))
-    for name in opt.streams:
-        flag, size = BATCH_SIZES[name], getattr(opt, BATCH_SIZES[name])
+    for flag in batch_size_options(opt.streams).values():
+        size = getattr(opt, flag)
         if size % (world * parts):
             raise UserError(f"--{flag} {size} cannot be shared equally ({among}); take a multiple of {world * parts}")

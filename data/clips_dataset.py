@@ -1,21 +1,26 @@
 """Short clips of video without truth, with the optical flow between their frames."""
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from data import flow_cache
+from data import flow_cache, pseudo_depth
 from data.base_dataset import BaseDataset, Sample, to_image_tensor
 from data.clips import Clip
 from data.flow_cache import FlowCache, make_flow_estimator
 from data.formats import FORMATS, open_clips, open_sequences
-from data.transforms import Preprocessing
+from data.pseudo_depth import PseudoDepth
+from data.transforms import Preprocessing, grid_size, resize_sample
+from data.view_mask import find_view
 from util.errors import UserError
-from util.intrinsics import INTRINSICS_JSON, Intrinsics, read_intrinsics, scale_intrinsics
+from util.intrinsics import INTRINSICS_JSON, Intrinsics, intrinsics_from_fov, read_intrinsics, scale_intrinsics
 
 CLIPS = "folder"
+VIEW_FRAMES = 16  # of a clip, in which its view is looked for
 
 
 class ClipsDataset(BaseDataset):
@@ -23,8 +28,11 @@ class ClipsDataset(BaseDataset):
 
     Expects ``root/<clip>/*.jpg`` (frames in the order of their names; an ``intrinsics.json`` beside them is read), or
     the published data set's ``root/*.png`` with two frames side by side. Each sample: ``frames`` (T, 3, H, W) in
-    [-1, 1]; ``flow_fwd``, ``flow_bwd`` (T-1, 2, H, W) [px]; ``mask_fwd``, ``mask_bwd`` (T-1, 1, H, W) bool; and
-    ``intrinsics`` (3, 3) [px] when all clips have them.
+    [-1, 1]; ``intrinsics`` (3, 3) [px] when all clips have them; and those of the following that are asked for:
+
+    - ``flow_fwd``, ``flow_bwd`` (T-1, 2, H, W) [px] with ``mask_fwd``, ``mask_bwd`` (T-1, 1, H, W) bool;
+    - ``view`` (1, H, W) bool: where the frames of the clip show what the camera sees;
+    - ``pseudo_depth`` (1, H, W) of the middle frame, without a unit, 0 where unknown.
     """
 
     @staticmethod
@@ -40,22 +48,61 @@ class ClipsDataset(BaseDataset):
         group.add_argument(
             "--clip_length", type=int, choices=(2, 3), default=3, help="frames of a clip that is learned from"
         )
+        if is_train:
+            group.add_argument(
+                "--fov", type=float, help="horizontal field of view of clips without an intrinsics.json [degrees]"
+            )
+            group.add_argument(
+                "--val_video_root",
+                type=Path,
+                help="clips held out, for methods that are judged by video; default: <dataroot>/video_eval",
+            )
+            pseudo_depth.add_options(group)
         flow_cache.add_options(group)
 
     @classmethod
-    def from_options(cls, opt: Namespace) -> "ClipsDataset":
-        """The clips of ``opt.phase``; fills the flow cache first, on the first GPU if there is one."""
-        of_clips = opt.video_dataset == CLIPS
-        root = opt.video_root or (opt.dataroot / f"video_{opt.phase}" if of_clips else opt.dataroot)
-        clips = open_clips(root) if of_clips else open_sequences(opt, root)
-        cache = FlowCache.filled(opt, root, clips, make_flow_estimator(opt), "_undistorted" if opt.undistort else "")
-        return cls(clips, cache.preprocessing, cache, opt.clip_length, opt.frame_step)
+    def from_options(cls, opt: Namespace, phase: str | None = None, root: Path | None = None) -> "ClipsDataset":
+        """The clips of a phase, by default ``opt.phase``, with what ``opt.video_parts`` asks for.
+
+        Flow is computed first where it is not there yet, on the first GPU if there is one.
+
+        Raises:
+            FileNotFoundError, UserError: clips, cameras or pseudo-depth are missing or wrong; says what to do.
+        """
+        phase, of_clips = phase or opt.phase, opt.video_dataset == CLIPS
+        root = root or opt.video_root or (opt.dataroot / f"video_{phase}" if of_clips else opt.dataroot)
+        clips = open_clips(root) if of_clips else open_sequences(Namespace(**vars(opt) | {"phase": phase}), root)
+        cache = pseudo = None
+        if "flow" in opt.video_parts:
+            cache = FlowCache.filled(
+                opt, root, clips, make_flow_estimator(opt), "_undistorted" if opt.undistort else ""
+            )
+        if "pseudo_depth" in opt.video_parts:
+            pseudo = PseudoDepth.from_options(opt, root, clips)
+        if "intrinsics" in opt.video_parts:
+            clips = with_cameras(clips, opt.fov)
+        return cls(
+            clips,
+            Preprocessing.from_options(opt),
+            cache,
+            opt.clip_length,
+            opt.frame_step,
+            view="view" in opt.video_parts,
+            pseudo_depth=pseudo,
+        )
 
     def __init__(
-        self, clips: list[Clip], preprocessing: Preprocessing, flow_cache: FlowCache, length: int = 3, step: int = 1
+        self,
+        clips: list[Clip],
+        preprocessing: Preprocessing,
+        flow_cache: FlowCache | None = None,
+        length: int = 3,
+        step: int = 1,
+        *,
+        view: bool = False,
+        pseudo_depth: PseudoDepth | None = None,
     ) -> None:
-        self.preprocessing = preprocessing
-        self.flow_cache = flow_cache
+        self.preprocessing, self.flow_cache, self.pseudo_depth = preprocessing, flow_cache, pseudo_depth
         self.length, self.step = length, step
         self.clips = clips
         self.windows = [(c, s) for c, clip in enumerate(clips) for s in range(len(clip) - (length - 1) * step)]
@@ -66,6 +113,7 @@ class ClipsDataset(BaseDataset):
                 "use a smaller --clip_length or --frame_step"
             )
         self.intrinsics = [read_clip_intrinsics(clip) for clip in clips]
+        self.views = ClipViews() if view else None
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -79,14 +127,65 @@ class ClipsDataset(BaseDataset):
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         which, start = self.windows[index]
-        frames = self.clips[which].read(start, self.length, self.step)
+        clip = self.clips[which]
+        frames = clip.read(start, self.length, self.step)
         sample = {"frames": torch.stack([to_image_tensor(frame) for frame in frames])}
         if all(self.intrinsics):
             K, of_size = self.intrinsics[which]
             sample["intrinsics"] = torch.from_numpy(scale_intrinsics(K, of_size, frames[0].shape[:2])).float()
-        flow = self.flow_cache.read(self.clips[which], start, self.length - 1)
-        sample = self.preprocessing.pad(self.preprocessing.resize(sample) | flow)
+        sample = self.preprocessing.resize(sample)
+        sample = self.preprocessing.pad(sample | self._made_beside(clip, start, grid_size(sample)))
         return sample if rng is None else self.preprocessing.augment(sample, rng)
+
+    def _made_beside(self, clip: Clip, start: int, size: tuple[int, int]) -> Sample:
+        """What does not come from the frames of the window themselves, at their ``size`` (H, W) for the network."""
+        made: Sample = {}
+        if self.flow_cache is not None:
+            made |= self.flow_cache.read(clip, start, self.length - 1)
+        if self.views is not None:
+            made |= resize_sample({"view": self.views.of(clip)}, size)
+        if self.pseudo_depth is not None:
+            middle = start + (self.length - 1) // 2 * self.step
+            depth = torch.from_numpy(self.pseudo_depth.read(clip, middle))[None]
+            made |= resize_sample({"pseudo_depth": depth}, size)
+        return made
+
+
+class ClipViews:
+    """Where the frames of each clip show what the camera sees, found when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Tensor] = {}
+
+    def of(self, clip: Clip) -> Tensor:
+        """bool (1, H, W), from ``VIEW_FRAMES`` frames spread over the clip and, if there is one, its view file."""
+        if clip.name not in self._known:
+            picked = np.linspace(0, len(clip) - 1, min(VIEW_FRAMES, len(clip))).astype(int)
+            view, told = find_view(clip.read(int(index), 1)[0] for index in picked), clip.view()
+            self._known[clip.name] = torch.from_numpy(view if told is None else view & told)[None]
+        return self._known[clip.name]
+
+
+def with_cameras(clips: list[Clip], fov_deg: float | None) -> list[Clip]:
+    """The clips, each with a pinhole camera: its own, or one of that horizontal field of view.
+
+    Raises:
+        UserError: a clip has none, and no field of view is given.
+    """
+    unknown = [clip for clip in clips if read_clip_intrinsics(clip) is None]
+    if unknown and fov_deg is None:
+        raise UserError(
+            f"{len(unknown)} of {len(clips)} clips have no camera, e.g. {unknown[0].place}; write an "
+            f"{INTRINSICS_JSON} beside their frames, or give the endoscope's field of view by --fov DEGREES (with "
+            "--learn_intrinsics where it is a guess)"
+        )
+    return [replace(clip, camera=guess_camera(clip, fov_deg)) if clip in unknown else clip for clip in clips]
+
+
+def guess_camera(clip: Clip, fov_deg: float) -> Intrinsics:
+    """A pinhole that looks straight through the middle of the clip's frames."""
+    size = clip.read(0, 1)[0].shape[:2]
+    return Intrinsics(intrinsics_from_fov(fov_deg, size[1], size[0]), size)
 
 
 def read_clip_intrinsics(clip: Clip) -> Intrinsics | None:

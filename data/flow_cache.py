@@ -79,7 +79,9 @@ class FlowCache:
             UserError: see ``fill``.
         """
         preprocessing = Preprocessing.from_options(opt)
-        name = f"{estimator.name}_{preprocessing.mode}{preprocessing.load_size}_step{opt.frame_step}{kind}"
+        size = preprocessing.load_size
+        size = f"{size}x{preprocessing.load_height}" if preprocessing.load_height else f"{size}"
+        name = f"{estimator.name}_{preprocessing.mode}{size}_step{opt.frame_step}{kind}"
         folder = (opt.flow_cache or root.parent / "flow_cache") / root.name / name
         cache = cls(folder, preprocessing, opt.frame_step)
         cache.fill(clips, estimator, torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu"))
@@ -129,7 +131,8 @@ class FlowCache:
         """What the flow of a clip is made from; names and sizes stand for the frames' content."""
         stats = [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in clip.stats()]
         frames = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
-        work = [self.preprocessing.mode, self.preprocessing.load_size, self.step]
+        height = self.preprocessing.load_height
+        work = [self.preprocessing.mode, self.preprocessing.load_size, self.step, *([height] if height else [])]
         source = {"format": FORMAT, "estimator": fingerprint, "frames": frames, "work": work}
         if clip.view_file is None:
             return source

@@ -134,21 +134,23 @@ class StreamMixer:
 
     Args:
         streams: by name, in the order of the method.
+        epoch_size: batches of an epoch; None: a pass over the first stream.
     """
 
-    def __init__(self, streams: dict[str, Stream]) -> None:
+    def __init__(self, streams: dict[str, Stream], epoch_size: int | None = None) -> None:
         self.streams = streams
         self.first = next(iter(streams.values()))
+        self.epoch_size = epoch_size or self.first.batches_per_pass
         self._told: set[str] = set()
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        return self.first.batches_per_pass
+        return self.epoch_size
 
     @property
     def epoch(self) -> int:
         """Number of the current epoch, from 1."""
-        return self.first.passes + 1
+        return self.first.consumed // self.epoch_size + 1
 
     @property
     def passes(self) -> dict[str, int]:
@@ -224,5 +226,6 @@ def build_mixer(
                 pin_memory=bool(opt.gpu_ids),
             )
             for number, (name, dataset) in enumerate(datasets.items())
-        }
+        },
+        opt.epoch_size,
     )

@@ -19,11 +19,13 @@ Picture = Tensor | np.ndarray  # float (3, H, W) in [0, 1], or uint8 (H, W, 3)
 class BaseModel(nn.Module):
     """Base of all methods. Children called ``net_*`` are its networks: they are saved, loaded and wrapped.
 
-    ``streams`` names what it learns from; ``metric`` says whether ``predict`` gives mm or depth up to a scale.
+    ``streams`` names what it learns from; ``metric`` says whether ``predict`` gives mm or depth up to a scale, and
+    ``predicts_motion`` whether there is a ``predict_motion``.
     """
 
     streams: tuple[str, ...] = ()
     metric = True
+    predicts_motion = False
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__()
@@ -41,6 +43,19 @@ class BaseModel(nn.Module):
     def streams_for(cls, opt: Namespace) -> tuple[str, ...]:
         """Streams that a training with these options needs."""
         return cls.streams
+
+    @classmethod
+    def video_parts(cls, opt: Namespace) -> tuple[str, ...]:
+        """What is read of the ``video`` stream beside the frames: ``flow``, ``view``, ``intrinsics``, ``pseudo_depth``.
+
+        What no method reads is not computed for it; see ``data.clips_dataset``.
+        """
+        return ()
+
+    @classmethod
+    def validates_by(cls, opt: Namespace) -> str:
+        """What the checkpoint ``best`` is chosen by: ``depth`` of the eval split, or ``terms`` on video held out."""
+        return "depth"
 
     def active_streams(self, epoch: int) -> tuple[str, ...]:
         """Streams whose batches the method reads in ``epoch``."""
@@ -89,6 +104,19 @@ class BaseModel(nn.Module):
 
     def predict(self, images: Tensor) -> Tensor:
         """Depth of images (B, 3, H, W) in [-1, 1], any size: (B, 1, H, W), in mm when the method is ``metric``."""
+        raise NotImplementedError
+
+    def predict_motion(self, tgt: Tensor, src: Tensor, K: Tensor) -> Tensor:
+        """How the camera moved: ``src_from_tgt`` (B, 4, 4), translation in the unit of ``predict``.
+
+        Args:
+            tgt, src: two frames in [-1, 1], (B, 3, H, W) each.
+            K: of both, (B, 3, 3) [px].
+        """
+        raise NotImplementedError
+
+    def validation_terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses on a batch that is not learned from, in evaluation mode; ``best`` has the lowest sum of them."""
         raise NotImplementedError
 
     def visuals(self, batch: Batch) -> dict[str, Picture]:

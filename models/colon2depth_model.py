@@ -66,6 +66,10 @@ class Colon2depthModel(BaseModel):
     def streams_for(cls, opt: Namespace) -> tuple[str, ...]:
         return cls.streams if opt.lambda_video > 0 or opt.lambda_video_step > 0 else cls.streams[:1]
 
+    @classmethod
+    def video_parts(cls, opt: Namespace) -> tuple[str, ...]:
+        return ("flow",)
+
     def active_streams(self, epoch: int) -> tuple[str, ...]:
         streams = self.streams_for(self.opt)
         return streams if epoch > self.opt.video_start_epoch else streams[:1]

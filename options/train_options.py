@@ -46,6 +46,11 @@ class TrainOptions:
         data.check_options(parser, opt)
         method.check_options(parser, opt)
         opt.is_train, opt.streams = True, list(method.streams_for(opt))
+        opt.video_parts = list(method.video_parts(opt)) if "video" in opt.streams else []
+        if opt.zoom > 1 and "flow" in opt.video_parts:
+            parser.error(
+                f"--zoom {opt.zoom}: optical flow is made for the frames as they are; --model {opt.model} reads it"
+            )
         return opt
 
     @staticmethod

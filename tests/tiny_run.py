@@ -21,7 +21,10 @@ LOAD = 32  # what they are resized to [px]
 MM_PER_UNIT8 = 200 / 255  # 8-bit depth maps of UCL
 
 # Flags of a method that make its networks tiny; a method that is not listed is taken as it is.
-TINY_NETWORKS = {"colon2depth": ["--ngf=4", "--n_downsample_global=2", "--n_blocks_global=1", "--ndf=4"]}
+TINY_NETWORKS = {
+    "colon2depth": ["--ngf=4", "--n_downsample_global=2", "--n_blocks_global=1", "--ndf=4"],
+    "sc_depth": ["--encoder_weights=none", "--fov=90"],
+}
 TINY_DATA = [f"--loadSize={LOAD}", "--batchSize=2", "--videoBatchSize=1", "--nThreads=0", "--gpu_ids=-1", "--flow=dis"]
 
 
@@ -76,11 +79,15 @@ def write_clip(folder: Path, count: int, seed: int = 0) -> None:
 
 
 def write_data_set(root: Path) -> Path:
-    """6, 2 and 3 pairs, a clip of 5 frames to learn from and one of 3 to be tested on, without truth."""
+    """6, 2 and 3 pairs, a clip of 5 frames to learn from, with pseudo-depth, and one of 3 to be tested on, all without
+    truth.
+    """
     for phase, count, first in (("train", 6, 0), ("eval", 2, 10), ("test", 3, 20)):
         write_pairs(root, phase, count, first)
     write_clip(root / "video_train" / "clip", 5)
     write_clip(root / "video_test" / "clip", 3, seed=1)
+    for t in range(5):
+        write_png(root / "pseudo_depth" / "video_train" / "clip" / f"{t:04d}.png", scene(t)[1].astype(np.uint16) * 200)
     return root
 
 

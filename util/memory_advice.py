@@ -143,7 +143,7 @@ def _ways(options: Mapping[str, Any], facts: MemoryFacts) -> Iterator[tuple[str,
 
 def _batch_sizes(options: Mapping[str, Any]) -> dict[str, int]:
     """Those options that say how large a batch of the run's streams is."""
-    names = ["batch_size", *(["video_batch_size"] if "video" in options.get("streams", ()) else [])]
+    names = ["batch_size", *(["video_batch_size"] if "video" in options.get("streams", ())[1:] else [])]
     return {name: options[name] for name in names if name in options}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.clips import find_clips
+from data.clips import find_clips, write_clip_view
 from data.clips_dataset import ClipsDataset
 from data.flow_cache import FlowCache
 from data.transforms import Preprocessing
@@ -125,6 +125,10 @@ def make_options(dataroot, **changes):
         "video_root": None,
         "video_dataset": "folder",
         "phase": "train",
+        "video_parts": ["flow"],
+        "fov": None,
+        "pseudo_depth": None,
+        "pseudo_depth_kind": "auto",
         "flow": "dis",
         "flow_weights": None,
         "flow_cache": None,
@@ -133,6 +137,7 @@ def make_options(dataroot, **changes):
         "frame_step": 1,
         "resize_or_crop": "resize",
         "load_size": 16,
+        "load_height": None,
         "fine_size": 16,
         "flip": True,
     }
@@ -145,6 +150,81 @@ def test_options_open_the_clips_of_the_phase_and_keep_flow_beside_them(tiny_set)
     folder = tiny_set / "flow_cache" / "video_train" / "dis_resize16_step1"
     assert np.load(folder / "first" / "flow.npy").shape == (4, 2, 2, 16, 16)
     assert dataset[0]["flow_fwd"].shape == (1, 2, 16, 16)
+
+
+def test_flow_is_not_made_for_a_method_that_does_not_read_it(tiny_set):
+    dataset = ClipsDataset.from_options(make_options(tiny_set, video_parts=[]))
+    assert set(dataset[0]) == {"frames"}
+    assert not (tiny_set / "flow_cache").exists()
+
+
+def test_view_of_a_clip_is_where_its_frames_are_not_black_and_follows_size_and_augmentation(tmp_path, save):
+    corner = np.zeros(SIZE, bool)
+    corner[:4, :6] = True
+    for number in range(4):
+        frame = np.random.default_rng(number).integers(60, 255, (*SIZE, 3))
+        save(tmp_path / "set" / "video_train" / "clip" / f"{number}.png", np.where(corner[..., None], 5, frame))
+    options = make_options(tmp_path / "set", video_parts=["view"], resize_or_crop="none", clip_length=3)
+    dataset = ClipsDataset.from_options(options)
+    view = dataset[0]["view"]
+    assert torch.equal(view, torch.from_numpy(~corner)[None])
+    for seed in range(4):
+        sample = dataset[0, seed]
+        black = sample["frames"].amax(dim=(0, 1)) < -0.9
+        assert torch.equal(sample["view"][0], ~black)
+    half = ClipsDataset.from_options(make_options(tmp_path / "set", video_parts=["view"], load_size=9, load_height=6))
+    assert torch.equal(half[0]["view"], torch.from_numpy(~corner[::2, ::2])[None])
+
+
+def test_view_file_of_a_prepared_clip_is_left_out_too(tmp_path, save):
+    folder = tmp_path / "set" / "video_train" / "clip"
+    for number in range(3):
+        save(folder / f"{number}.png", np.random.default_rng(number).integers(60, 255, (*SIZE, 3)))
+    overlay = np.ones(SIZE, bool)
+    overlay[5:8, 10:] = False
+    write_clip_view(folder / "view.npy", overlay)
+    options = make_options(tmp_path / "set", video_parts=["view"], resize_or_crop="none", clip_length=3)
+    assert torch.equal(ClipsDataset.from_options(options)[0]["view"], torch.from_numpy(overlay)[None])
+
+
+def test_camera_is_guessed_from_the_field_of_view_only_where_there_is_none(tiny_set):
+    camera = {"width": 28, "height": 20, "fx": 21.0, "fy": 22.0, "cx": 13.0, "cy": 9.0}
+    (tiny_set / "video_train" / "first" / "intrinsics.json").write_text(json.dumps(camera))
+    options = make_options(tiny_set, video_parts=["intrinsics"], fov=90.0, resize_or_crop="none")
+    dataset = ClipsDataset.from_options(options)
+    first, second = (dataset.windows.index((which, 0)) for which in (0, 1))
+    assert torch.equal(dataset[first]["intrinsics"], torch.tensor([[21.0, 0, 13], [0, 22, 9], [0, 0, 1]]))
+    torch.testing.assert_close(dataset[second]["intrinsics"], torch.tensor([[14.0, 0, 13.5], [0, 14, 9.5], [0, 0, 1]]))
+
+
+def test_a_missing_camera_is_an_error_that_says_what_to_do(tiny_set):
+    with pytest.raises(
+        UserError, match=r"2 of 2 clips have no camera, e\.g\. .*first; write an intrinsics.json.*--fov"
+    ):
+        ClipsDataset.from_options(make_options(tiny_set, video_parts=["intrinsics"]))
+
+
+def test_pseudo_depth_is_that_of_the_middle_frame(tiny_set, save):
+    for clip, count in (("first", 5), ("second", 4)):
+        for number in range(count):
+            stored = np.full((20, 28), 1000)
+            stored[:, 14:] = 2000 + 1000 * number
+            save(tiny_set / "pseudo_depth" / "video_train" / clip / f"{number:04d}.png", stored, np.uint16)
+    options = make_options(tiny_set, video_parts=["pseudo_depth"], clip_length=3, resize_or_crop="none")
+    dataset = ClipsDataset.from_options(options)
+    for number in range(3):
+        depth = dataset[number]["pseudo_depth"]
+        assert depth[0, 3, 3] == pytest.approx(1 / (3 + number))  # of the largest
+        assert depth[0, 3, 20] == 1
+    small = ClipsDataset.from_options(
+        make_options(tiny_set, video_parts=["pseudo_depth"], load_size=14, load_height=10)
+    )
+    assert small[0]["pseudo_depth"].shape == (1, 10, 14)
+
+
+def test_a_phase_and_a_folder_of_their_own_can_be_opened(tiny_set):
+    dataset = ClipsDataset.from_options(make_options(tiny_set), "eval", tiny_set / "video_train")
+    assert len(dataset) == 4 + 3
 
 
 def test_sequences_of_a_data_set_are_clips_with_its_camera(save, tmp_path):

@@ -311,6 +311,18 @@ def test_the_first_stream_sets_the_epoch_and_the_others_go_round(mixer):
     assert seen == [(1, 0, 0, 0), (1, 1, 0, 0), (1, 2, 0, 1), (2, 3, 1, 1), (2, 4, 1, 2), (2, 5, 1, 2), (3, 6, 2, 3)]
 
 
+def test_an_epoch_may_be_a_number_of_batches_whatever_a_pass_is():
+    mixer = StreamMixer({"synthetic": stream(2, size=7)}, epoch_size=4)
+    seen = []
+    for _ in range(9):
+        seen.append((mixer.epoch, mixer.passes["synthetic"]))
+        mixer.next(())
+    assert len(mixer) == 4
+    assert seen == [(1, 0), (1, 0), (1, 0), (1, 1), (2, 1), (2, 1), (2, 2), (2, 2), (3, 2)]
+    mixer.load_state_dict({"synthetic": 6})
+    assert mixer.epoch == 2
+
+
 def test_a_stream_that_is_not_active_does_not_move(mixer):
     assert set(mixer.next(())) == {"synthetic"}
     assert set(mixer.next(("video",))) == {"synthetic", "video"}
@@ -356,7 +368,9 @@ def test_streams_of_a_mixer_have_seeds_of_their_own():
     datasets = {"synthetic": NoisyDataset(6), "video": NoisyDataset(6)}
     orders = set()
     for seed in (0, 1, 2):
-        opt = Namespace(seed=seed, serial_batches=False, num_workers=0, on_bad_sample="raise", gpu_ids=[])
+        opt = Namespace(
+            seed=seed, serial_batches=False, num_workers=0, on_bad_sample="raise", gpu_ids=[], epoch_size=None
+        )
         batch = build_mixer(datasets, {"synthetic": 6, "video": 6}, opt).next(("video",))
         orders |= {tuple(part["noise"].flatten().tolist()) for part in batch.values()}
     assert len(orders) == 6

@@ -9,6 +9,7 @@ from data.transforms import (
     Preprocessing,
     flip_sample,
     random_crop,
+    random_zoom,
     resize_depth,
     resize_picture,
     resize_sample,
@@ -260,3 +261,53 @@ def test_augmentation_leaves_its_input_alone():
     flip_sample(sample)
     random_crop(sample, 10, np.random.default_rng(0))
     torch.testing.assert_close(sample, untouched)
+
+
+def test_height_of_its_own_makes_frames_that_are_not_square():
+    preprocessing = Preprocessing("resize", load_size=20, load_height=12)
+    assert preprocessing.size_of(100, 128) == (12, 20)
+    assert Preprocessing("scale_width", load_size=64, load_height=12).size_of(100, 128) == (50, 64)
+
+
+def test_zoom_keeps_the_size_and_camera_and_picture_together():
+    """A pixel's ray is the same before and after: what lies at K^-1 p is still there."""
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(60.0), indexing="ij")
+    K = torch.tensor([[50.0, 0, 28], [0, 45, 21], [0, 0, 1]])
+    rays = torch.stack(((x - 28) / 50, (y - 21) / 45, torch.zeros_like(x)))
+    sample = {
+        "image": rays,
+        "view": torch.ones(1, 40, 60, dtype=torch.bool),
+        "pseudo_depth": rays[:1] + 2,
+        "intrinsics": K,
+    }
+    for seed in range(5):
+        out = random_zoom(sample, 1.3, np.random.default_rng(seed))
+        assert out["image"].shape == (3, 40, 60)
+        fx, fy, cx, cy = (out["intrinsics"][i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        assert 50 <= fx <= 50 * 1.32
+        assert 45 <= fy <= 45 * 1.32
+        expected = torch.stack(((x - cx) / fx, (y - cy) / fy))
+        inner = (..., slice(2, -2), slice(2, -2))
+        torch.testing.assert_close(out["image"][:2][inner], expected[inner], atol=2e-3, rtol=0)
+        torch.testing.assert_close(out["pseudo_depth"][inner], expected[:1][inner] + 2, atol=2e-3, rtol=0)
+        assert out["view"].all()
+
+
+def test_zoom_is_drawn_along_x_and_y_apart_and_flow_cannot_be_zoomed():
+    sample = {"image": torch.zeros(3, 200, 200), "intrinsics": torch.eye(3)}
+    drawn = [random_zoom(sample, 1.15, np.random.default_rng(seed))["intrinsics"] for seed in range(60)]
+    factors = torch.stack([torch.stack((K[0, 0], K[1, 1])) for K in drawn])
+    assert (factors[:, 0] != factors[:, 1]).float().mean() > 0.8
+    assert factors.min() < 1.02
+    assert 1.13 < factors.max() <= 1.15
+    with pytest.raises(ValueError, match="--zoom 1"):
+        random_zoom(
+            {"frames": torch.zeros(2, 3, 8, 8), "flow_fwd": torch.zeros(1, 2, 8, 8)}, 1.2, np.random.default_rng(0)
+        )
+
+
+def test_view_and_pseudo_depth_are_flipped_with_the_frames():
+    view, depth = torch.rand(1, 4, 5) > 0.5, torch.rand(1, 4, 5)
+    flipped = flip_sample({"frames": torch.zeros(3, 3, 4, 5), "view": view, "pseudo_depth": depth})
+    assert torch.equal(flipped["view"], view.flip(-1))
+    assert torch.equal(flipped["pseudo_depth"], depth.flip(-1))

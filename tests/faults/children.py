@@ -156,15 +156,15 @@ def before_scores(patch, time):
     """Scores on the eval split are due, the ``time``-th of them."""
     count = 0
 
-    def score_pairs(*args):
+    def score_held_out(*args):
         nonlocal count
         count += 1
         if count == time:
             die()
         return original(*args)
 
-    original = train_program.score_pairs
-    patch.setattr(train_program, "score_pairs", score_pairs)
+    original = train_program.score_held_out
+    patch.setattr(train_program, "score_held_out", score_held_out)
 
 
 def is_alive(pid):

@@ -2,16 +2,18 @@
 
 import pytest
 import torch
+import yaml
 
 from data import create_streams
 from models import create_model, find_model, model_names
 from models.base_model import BaseModel
-from options.train_options import preset_names
+from options.train_options import PRESETS, preset_names
 from tests.tiny_run import tiny_options, write_data_set
 from util.engine import Engine
 from util.run_state import RunState, load_pretrained
 from util.updates import Progress
 
+PAIRS_ALONE = {"colon2depth": ["--lambda_video=0", "--lambda_video_step=0"]}
 EAGER = {"colon2depth": ["--d_every=1", "--video_start_epoch=0"]}  # all updates in the first iteration
 
 
@@ -130,7 +132,8 @@ def test_pictures_are_what_pages_and_curves_can_show(name, dataroot):
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_preset_parses_and_its_method_makes_a_step(preset, dataroot):
-    opt = tiny_options(f"--preset={preset}", "--lambda_video=0", "--lambda_video_step=0", dataroot=dataroot)
+    model = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())["model"]
+    opt = tiny_options(f"--preset={preset}", *PAIRS_ALONE.get(model, []), dataroot=dataroot, model=model)
     streams, engine = create_streams(opt), Engine(create_model(opt))
     engine.step(streams.next(engine.method.active_streams(1)), Progress(1, 1, streams.passes))
     assert engine.losses()

@@ -318,7 +318,7 @@ def test_options_survive_yaml():
     assert back == {name: value for name, value in vars(opt).items() if name in back}
     assert isinstance(back["dataroot"], Path)
     assert back["flow_weights"] is None
-    assert set(vars(opt)) - set(back) == {"is_train", "streams", "preset", "model"}
+    assert set(vars(opt)) - set(back) == {"is_train", "streams", "video_parts", "preset", "model"}
 
 
 def test_declared_by_names_what_was_added_and_nothing_before():
