@@ -56,7 +56,7 @@ def add_options(parser: ArgumentParser, is_train: bool) -> None:
 
 
 def check_options(parser: ArgumentParser, opt: Namespace) -> None:
-    """Contradictions end here, before any data is touched."""
+    """Contradictions end here, before any data is touched; a tool may have declared only a part of the options."""
     for name in (
         *("batch_size", "video_batch_size", "epoch_size", "max_dataset_size"),
         *("load_size", "load_height", "fine_size", "frame_step", "zoom"),
@@ -66,7 +66,7 @@ def check_options(parser: ArgumentParser, opt: Namespace) -> None:
             parser.error(f"--{name} {value}: must be at least 1")
     if opt.load_height is not None and not opt.resize_or_crop.startswith("resize"):
         parser.error(f"--load_height {opt.load_height} belongs to --resize_or_crop resize, here: {opt.resize_or_crop}")
-    if opt.num_workers < 0:
+    if getattr(opt, "num_workers", 0) < 0:
         parser.error(f"--num_workers {opt.num_workers}: must not be negative (0: load in the main process)")
     if opt.resize_or_crop == "resize_and_crop" and opt.fine_size > opt.load_size:
         parser.error(f"--fine_size {opt.fine_size} cannot be cut out of frames of --load_size {opt.load_size}")

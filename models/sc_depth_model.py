@@ -39,8 +39,8 @@ STILL_CAMERA = Symptom(
     reads=("kept",),
     holds=lambda means: means["kept"] < 0.05,
     patience=3,
-    advice="depth can be learned from motion only; take frames that are farther apart (--frame_step, or --min_motion of "
-    "data.prepare_video), and look at the view and highlight masks in the pictures",
+    advice="depth can be learned from motion only; take frames that are farther apart (--frame_step, or --min_motion "
+    "of data.prepare_video), and look at the view and highlight masks in the pictures",
 )
 CONSTANT_DEPTH = Symptom(
     name="the predicted depth is almost constant",
@@ -55,8 +55,8 @@ DISAGREEMENT = Symptom(
     reads=("disagreement",),
     holds=lambda means: means["disagreement"] > 0.3,
     patience=5,
-    advice="the motion is not found: frames may be too far apart (--max_motion of data.prepare_video), the clip may have "
-    "cuts, or --pose_scale may be far from the steps of this camera",
+    advice="the motion is not found: frames may be too far apart (--max_motion of data.prepare_video), the clip may "
+    "have cuts, or --pose_scale may be far from the steps of this camera",
 )
 
 
@@ -162,7 +162,9 @@ class ScDepthModel(BaseModel):
         triplet = self.triplet(batch["video"])
         terms, facts = {}, {}
         if self.opt.sc_version == 2:
-            triplet, terms, facts = self.rectify(triplet)
+            rectified, angles = self.rectify(triplet)
+            terms, facts = self.rectification(triplet, rectified, angles)
+            triplet = rectified
         pairs = self.pairs(triplet)
         terms |= self.consistency_terms(pairs, len(triplet.refs))
         if self.opt.sc_version == 3:
@@ -185,32 +187,37 @@ class ScDepthModel(BaseModel):
         refs, seen_refs = images[:, others].transpose(0, 1), seen[:, others].transpose(0, 1)
         return Triplet(images[:, middle], refs, seen[:, middle], seen_refs, K)
 
-    def rectify(self, triplet: Triplet) -> tuple[Triplet, dict[str, Tensor], dict[str, Tensor]]:
-        """V2: the neighbours as the target camera's orientation sees them, and what teaches the rectify network.
+    def rectify(self, triplet: Triplet) -> tuple[Triplet, Tensor]:
+        """V2: the neighbours as the target camera's orientation sees them, and the angles of their turns (R B, 3).
 
-        The neighbours stay differentiable in the rotation. Terms and facts come with them.
+        The neighbours stay differentiable in the angles.
         """
         R = len(triplet.refs)
-        tgt, K = triplet.tgt.repeat(R, 1, 1, 1), triplet.K.repeat(R, 1, 1)
         refs, seen = triplet.refs.flatten(0, 1), triplet.seen_refs.flatten(0, 1)
-        before = self.net_rectify(tgt, refs)
-        rectified, seen_rectified = turn(refs, seen, before, K)
+        angles = self.net_rectify(triplet.tgt.repeat(R, 1, 1, 1), refs)
+        refs, seen = turn(refs, seen, angles, triplet.K.repeat(R, 1, 1))
+        shape = (R, -1)
+        return triplet._replace(refs=refs.unflatten(0, shape), seen_refs=seen.unflatten(0, shape)), angles
+
+    def rectification(
+        self, triplet: Triplet, rectified: Triplet, before: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """V2: terms that teach the rectify network, and facts.
+
+        Args:
+            triplet, rectified, before: what ``rectify`` was given, and what it gave.
+        """
+        refs, seen = triplet.refs.flatten(0, 1), triplet.seen_refs.flatten(0, 1)
+        R = len(triplet.refs)
+        tgt, K, turned = triplet.tgt.repeat(R, 1, 1, 1), triplet.K.repeat(R, 1, 1), rectified.refs.flatten(0, 1)
         known, usable = known_angles(before)
-        made_up = turn(refs, seen, known, K)[0]
-        turned = torch.where(usable[:, None, None, None], rectified.detach(), made_up)
-        found = self.net_rectify(torch.cat((tgt, turned)), torch.cat((rectified, refs)))
-        after, again = found.chunk(2)
+        example = torch.where(usable[:, None, None, None], turned.detach(), turn(refs, seen, known, K)[0])
+        after, again = self.net_rectify(torch.cat((tgt, example)), torch.cat((turned, refs))).chunk(2)
         terms = {
             "rot_consistency": self.opt.lambda_rot_consistency * rotation_consistency(again, known),
             "rot_triplet": self.opt.lambda_rot_triplet * rotation_triplet(before, after),
         }
-        facts = {"rot_before": before.detach().abs().mean(), "rot_after": after.detach().abs().mean()}
-        shape = (R, -1)
-        return (
-            triplet._replace(refs=rectified.unflatten(0, shape), seen_refs=seen_rectified.unflatten(0, shape)),
-            terms,
-            facts,
-        )
+        return terms, {"rot_before": before.detach().abs().mean(), "rot_after": after.detach().abs().mean()}
 
     def pairs(self, triplet: Triplet) -> Pairs:
         """Depth of all frames, motion of all pairs, and each frame seen from the camera of the other one."""

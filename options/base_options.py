@@ -42,7 +42,7 @@ def new_parser(description: str, add_help: bool = True) -> ArgumentParser:
     )
 
 
-def add_base_options(parser: ArgumentParser) -> None:
+def add_run_options(parser: ArgumentParser) -> None:
     """Where a run lives and what it runs on."""
     group = parser.add_argument_group("run")
     group.add_argument("--name", default="colon2depth_512p", help="name of the run: its folder under --checkpoints_dir")
@@ -54,6 +54,18 @@ def add_base_options(parser: ArgumentParser) -> None:
         default="auto",
         help="what networks compute in; auto: bf16 on GPUs that have it (Ampere and later), else tf32; the CPU: fp32",
     )
+
+
+def check_run_options(parser: ArgumentParser, opt: Namespace) -> None:
+    """Refuse names that are paths, and resolve ``--gpu_ids`` to a list (empty = CPU)."""
+    if opt.name in ("", "..") or Path(opt.name).name != opt.name:
+        parser.error(f"--name {opt.name!r} must be one folder name, not a path")
+    opt.gpu_ids = resolve_gpu_ids(parser, opt.gpu_ids)
+
+
+def add_base_options(parser: ArgumentParser) -> None:
+    """What training and testing share beside ``add_run_options``."""
+    group = parser.add_argument_group("seed and pictures")
     group.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation")
     group.add_argument(
         "--display_max_mm", type=float, default=100.0, help="depth of the darkest colour in pictures [mm]"
@@ -71,18 +83,15 @@ def add_base_options(parser: ArgumentParser) -> None:
 
 
 def check_base_options(parser: ArgumentParser, opt: Namespace) -> None:
-    """Refuse what contradicts the task and resolve ``--gpu_ids`` to a list (empty = CPU)."""
+    """Refuse what contradicts the task."""
     if opt.label_nc != 0:
         parser.error(
             f"--label_nc {opt.label_nc}: label maps are pix2pixHD's; depth is learned from RGB, use --label_nc 0"
         )
-    if opt.name in ("", "..") or Path(opt.name).name != opt.name:
-        parser.error(f"--name {opt.name!r} must be one folder name, not a path")
     if opt.seed < 0:
         parser.error(f"--seed {opt.seed}: must not be negative")
     if opt.display_max_mm <= 0:
         parser.error(f"--display_max_mm {opt.display_max_mm}: must be positive")
-    opt.gpu_ids = resolve_gpu_ids(parser, opt.gpu_ids)
 
 
 def resolve_gpu_ids(parser: ArgumentParser, text: str) -> list[int]:

@@ -1,126 +1,41 @@
-"""Options of ``test.py``: what the checkpoint says, and what a test may choose."""
+"""Options of ``test.py``: what is tested, what is written, and how it is scored."""
 
 import math
-import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from typing import Any
 
 import data
 import models
-from data.transforms import Preprocessing
-from options.base_options import add_base_options, check_base_options, declared_by, from_plain, new_parser
-from util.checkpoint import find_checkpoint, networks_of
-from util.errors import UserError
-from util.exported_weights import SUFFIX
+from options.base_options import add_base_options, check_base_options
+from options.trained_options import TrainedOptions
 from util.metrics import ALIGNMENTS
-from util.trained_weights import read_trained
 
-INHERITED = (
-    *("precision", "dataroot", "dataset", "depth_format", "undistort", "mask_instruments"),
-    *("display_max_mm", "seed", "frame_step", "flow", "flow_weights"),
-)
 NAMED_CROPS = ("none", "kitti", "nyu")
 
 
-class TestOptions:
+class TestOptions(TrainedOptions):
     """Parses the command line of ``test.py``: ``TestOptions().parse(args=None)``.
 
-    Networks and preprocessing are those of the checkpoint. A flag that says otherwise is an error. Results of an
-    exported file are kept under its own name, unless ``--name`` gives another.
+    Results are kept under the name of the run; those of a file without one under the file's, unless ``--name`` says
+    otherwise.
     """
 
     __test__ = False  # its name looks like a test to pytest
+    description = "Test a trained depth network: depth maps, scores and a gallery."
 
-    def parse(self, args: list[str] | None = None) -> Namespace:
-        """The resolved options of a test; ``opt.checkpoint_file`` is the file that is tested.
-
-        Args:
-            args: the command line without the program's name; None reads ``sys.argv``.
-
-        Raises:
-            SystemExit: code 2 after one line on stderr, for an unknown option, a run or checkpoint that is not there or
-                cannot be read, or a flag that contradicts the checkpoint.
-        """
-        args = sys.argv[1:] if args is None else list(args)
-        parser = new_parser("Test a trained depth network: depth maps, scores and a gallery.")
+    def add_options(self, parser: ArgumentParser) -> None:
         add_base_options(parser)
         add_testing_options(parser)
-        first, _ = parser.parse_known_args([arg for arg in args if arg not in ("-h", "--help")])
-        path, saved = self._open_checkpoint(parser, first)
-        if path.suffix == SUFFIX:
-            parser.set_defaults(name=path.stem)
-        try:
-            method = models.find_model(saved.get("model", first.model))
-        except ValueError as error:
-            parser.error(str(error))
-        fixed = {"model"} | declared_by(parser, method.add_options, False)
-        fixed |= declared_by(new_parser(""), Preprocessing.add_options, False)
         data.add_options(parser, is_train=False)
-        return self._resolve(parser, args, path, saved, fixed)
 
-    def _resolve(
-        self, parser: ArgumentParser, args: list[str], path: Path, saved: dict[str, Any], fixed: set[str]
-    ) -> Namespace:
-        kept = from_plain(parser, {name: saved[name] for name in (*fixed, *INHERITED) if name in saved})
-        self._refuse_contradictions(parser, args, kept, fixed, path)
-        parser.set_defaults(**kept)
-        opt = parser.parse_args(args)
-        opt.is_train, opt.checkpoint_file = False, path
+    def check_options(self, parser: ArgumentParser, opt: Namespace) -> None:
         check_base_options(parser, opt)
         check_testing_options(parser, opt)
-        data.check_options(parser, opt)
-        return opt
-
-    @classmethod
-    def _open_checkpoint(cls, parser: ArgumentParser, first: Namespace) -> tuple[Path, dict[str, Any]]:
-        """The file to test and the options in it; bare published weights have none."""
-        try:
-            path = first.checkpoint or cls._find_in_run(first.checkpoints_dir, first.name, first.which_epoch)
-            state = read_trained(path)
-            networks_of(state, path, ema=first.use_ema)  # whether there are averages to test
-            return path, state["options"]
-        except (UserError, OSError) as error:
-            return parser.error(str(error))
-
-    @staticmethod
-    def _find_in_run(checkpoints_dir: Path, name: str, epoch: str) -> Path:
-        bare = checkpoints_dir / name / f"{epoch}_net_G.pth"
-        try:
-            return find_checkpoint(checkpoints_dir, name, epoch)
-        except FileNotFoundError:
-            if bare.is_file():
-                return bare
-            raise
-
-    @staticmethod
-    def _refuse_contradictions(
-        parser: ArgumentParser, args: list[str], kept: dict[str, Any], fixed: set[str], path: Path
-    ) -> None:
-        unset = object()
-        explicit = parser.parse_args(args, namespace=Namespace(**{action.dest: unset for action in parser._actions}))
-        wrong = [
-            f"--{name} {getattr(explicit, name)} (the checkpoint has {kept[name]})"
-            for name in sorted(fixed & kept.keys())
-            if getattr(explicit, name) is not unset and getattr(explicit, name) != kept[name]
-        ]
-        if wrong:
-            parser.error(f"{path} was trained otherwise: {', '.join(wrong)}; leave the flag out")
 
 
 def add_testing_options(parser: ArgumentParser) -> None:
     """What is tested, and what is written."""
     group = parser.add_argument_group("testing")
-    group.add_argument(
-        "--model", default="colon2depth", help="method, for weights without options; a checkpoint knows its own"
-    )
-    group.add_argument("--which_epoch", default="latest", help="checkpoint of the run: latest, best or N")
-    group.add_argument(
-        "--checkpoint", type=Path, help="a file instead of --name and --which_epoch: *.pth, exported *.safetensors"
-    )
-    group.add_argument(
-        "--use_ema", action="store_true", help="the averaged weights, of a run that was trained with --ema"
-    )
     group.add_argument("--input", type=Path, help="folder of frames, one frame or a video; default: the split --phase")
     group.add_argument("--truth", type=Path, help="folder of depth maps of the --input frames, if not beside them")
     group.add_argument("--results_dir", type=Path, default=Path("results"), help="where results are written")

@@ -8,7 +8,13 @@ import yaml
 
 import data
 import models
-from options.base_options import add_base_options, check_base_options, new_parser
+from options.base_options import (
+    add_base_options,
+    add_run_options,
+    check_base_options,
+    check_run_options,
+    new_parser,
+)
 
 PRESETS = Path(__file__).parent / "presets"
 FREQUENCIES = ("print_freq", "display_freq", "save_latest_freq", "save_epoch_freq", "eval_epoch_freq")
@@ -33,6 +39,7 @@ class TrainOptions:
         self._add_selectors(parser)
         preset = self._selected_preset(args)
         method = self._selected_method(args, preset)
+        add_run_options(parser)
         add_base_options(parser)
         add_training_options(parser)
         add_engine_options(parser)
@@ -41,6 +48,7 @@ class TrainOptions:
         self._check_preset_keys(parser, args, preset)
         # The YAML parser gives numbers back as text, and each option's type reads them.
         opt = parser.parse_args(args, config_file_contents=yaml.safe_dump(preset))
+        check_run_options(parser, opt)
         check_base_options(parser, opt)
         check_training_options(parser, opt)
         data.check_options(parser, opt)

@@ -26,6 +26,8 @@ ENTRANCES = {
     "tested by file": ("latest.pth", test_program, ["--checkpoint={file}"]),
     "tested bare": ("latest_net_G.pth", test_program, []),
     "tested bare by file": ("x_net_G.pth", test_program, ["--checkpoint={file}"]),
+    "tested bare of another method": ("latest_net_depth.pth", test_program, ["--model=sc_depth"]),
+    "tested Lightning": ("x.ckpt", test_program, ["--model=sc_depth", "--checkpoint={file}"]),
     "tested exported": ("demo.safetensors", test_program, ["--checkpoint={file}"]),
     "tested before": ("latest_1.pth", test_program, []),
 }

@@ -33,7 +33,7 @@ class View:
 def render_view(colon: Colon, appearance: Appearance, camera: Intrinsics, world_from_cam: np.ndarray) -> View:
     """Cast one ray a pixel for the truth and a few more where fold edges would look jagged."""
     x, y = camera.pixel_grid()
-    depth, shaded = _trace(colon, appearance, camera, world_from_cam, x, y)
+    depth, shaded = trace(colon, appearance, camera, world_from_cam, x, y)
     depth_mm = depth.reshape(camera.height, camera.width)
     edges = np.flatnonzero(_edges(depth_mm))
     if len(edges):
@@ -59,7 +59,7 @@ def _rays(camera: Intrinsics, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray,
     return directions * cosine[:, None], cosine
 
 
-def _trace(
+def trace(
     colon: Colon,
     appearance: Appearance,
     camera: Intrinsics,
@@ -67,6 +67,7 @@ def _trace(
     x: np.ndarray,
     y: np.ndarray,
 ) -> tuple[np.ndarray, Shaded]:
+    """Depth along the optical axis [mm] and shading of single rays through pixels (x, y), (N,) each."""
     rays, cosine = _rays(camera, x, y)
     hits = colon.raycaster.cast(world_from_cam[:3, 3], rotate(world_from_cam[:3, :3], rays))
     return hits.distance_mm * cosine, shade(colon.raycaster, appearance, hits, rays, world_from_cam, 1.0 / camera.fx)
@@ -94,7 +95,7 @@ def _smooth_edges(
     x, y = camera.pixel_grid()
     dx, dy = np.array([-0.375, 0.125, 0.375, -0.125]), np.array([-0.125, -0.375, 0.125, 0.375])
     many_x, many_y = (x[edges, None] + dx).reshape(-1), (y[edges, None] + dy).reshape(-1)
-    _, fine = _trace(colon, appearance, camera, world_from_cam, many_x, many_y)
+    _, fine = trace(colon, appearance, camera, world_from_cam, many_x, many_y)
     parts = []
     for coarse_part, fine_part in zip(
         (shaded.diffuse, shaded.specular, shaded.albedo), (fine.diffuse, fine.specular, fine.albedo), strict=True

@@ -42,5 +42,5 @@ def sobel_gradients(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def surrounded(mask: Tensor) -> Tensor:
-    """Where a pixel and all its eight neighbours are in the mask, bool (B, 1, H, W); beyond the border nothing counts."""
+    """Where a pixel and its neighbours inside the image are all in the mask, bool (B, 1, H, W)."""
     return F.max_pool2d((~mask).float(), 3, stride=1, padding=1) == 0

@@ -1,4 +1,4 @@
-"""How much a synthesised view differs from the frame it should look like: absolute difference and structural similarity.
+"""How much a synthesised view differs from the frame it should look like: difference and structural similarity.
 
 All images here are standardised: (rgb in [0, 1] - 0.45) / 0.225, the same for the three channels.
 Source: SC-Depth (Bian et al., NeurIPS 2019 and IJCV 2021).

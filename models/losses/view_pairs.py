@@ -34,9 +34,10 @@ class PairSwitches(NamedTuple):
     brightness_fit: bool = False  # one gain and offset a pair
 
 
-def pair_terms(
-    tgt: Tensor, src: Tensor, view: View, seen: Tensor, switches: PairSwitches = PairSwitches()
-) -> PairTerms:
+PUBLISHED = PairSwitches()
+
+
+def pair_terms(tgt: Tensor, src: Tensor, view: View, seen: Tensor, switches: PairSwitches = PUBLISHED) -> PairTerms:
     """Terms of pairs: how well the neighbour, seen from the target's camera, explains the target.
 
         C = mean_c |T - S^|,    M = in view [and C < mean_c |T - S|],    P = photometric error [times 1 - D_diff]
@@ -82,6 +83,6 @@ def best_neighbour(terms: PairTerms, num_neighbours: int) -> PairTerms:
 
 
 def masked_mean(values: Tensor, mask: Tensor, min_pixels: int = MIN_PIXELS) -> Tensor:
-    """Mean over the pixels of the mask, of the whole batch; 0 with zero gradient when there are ``min_pixels`` or fewer."""
+    """Mean over the mask in the whole batch; 0 with zero gradient when it has ``min_pixels`` or fewer."""
     count = mask.sum()
     return torch.where(mask, values, 0.0).sum() / count.clamp(min=1) * (count > min_pixels)

@@ -31,11 +31,6 @@ UNUSED |= {f"depth_net.decoder.dispconvs.{scale}.conv.{kind}" for scale in (1, 2
 NUM_ANGLES = 3  # outputs of the rectify network
 
 
-def is_published(networks: Mapping[str, Mapping[str, Tensor]]) -> bool:
-    """Whether weights by network are called as in the published files, and not as in ours."""
-    return not NETWORKS.keys().isdisjoint(networks)
-
-
 def ours_from_published(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
     """Published weights by network and key, in our names of both.
 

@@ -26,6 +26,13 @@ def options_of(name, dataroot, *more):
     return tiny_options(*EAGER.get(name, []), *more, dataroot=dataroot, model=name)
 
 
+def start_preset(preset, dataroot):
+    """Streams and engine of a preset, on a tiny data set."""
+    model = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())["model"]
+    opt = tiny_options(f"--preset={preset}", *PAIRS_ALONE.get(model, []), dataroot=dataroot, model=model)
+    return create_streams(opt), Engine(create_model(opt))
+
+
 class UpdateSpy:
     """Writes down, at every optimiser step, which weights have a gradient, and clears all gradients after it."""
 
@@ -131,9 +138,17 @@ def test_pictures_are_what_pages_and_curves_can_show(name, dataroot):
 
 
 @pytest.mark.parametrize("preset", preset_names())
+def test_looking_at_pictures_draws_no_random_number(preset, dataroot):
+    """Else a training would depend on when pictures are due, and a resumed one would not be the same."""
+    streams, engine = start_preset(preset, dataroot)
+    batch = streams.next(engine.method.active_streams(1))
+    before = torch.get_rng_state()
+    engine.visuals(batch)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("preset", preset_names())
 def test_preset_parses_and_its_method_makes_a_step(preset, dataroot):
-    model = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())["model"]
-    opt = tiny_options(f"--preset={preset}", *PAIRS_ALONE.get(model, []), dataroot=dataroot, model=model)
-    streams, engine = create_streams(opt), Engine(create_model(opt))
+    streams, engine = start_preset(preset, dataroot)
     engine.step(streams.next(engine.method.active_streams(1)), Progress(1, 1, streams.passes))
     assert engine.losses()

@@ -9,6 +9,7 @@ from models.colon2depth_model import Colon2depthModel
 from options.base_options import to_plain
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
+from test import which_weights
 from util.checkpoint import save_checkpoint
 from util.exported_weights import export_weights
 
@@ -98,6 +99,56 @@ def test_another_epoch_or_file_can_be_chosen(run):
     assert parse("--which_epoch", "20").checkpoint_file == Path("checkpoints/colon2depth_512p/20.pth")
     file = Path("checkpoints/colon2depth_512p/20.pth")
     assert parse("--checkpoint", str(file)).checkpoint_file == file
+
+
+def test_results_are_kept_under_the_name_of_the_run_whose_folder_or_file_is_given(run):
+    run("--ngf", "8", name="mine")
+    run("--ngf", "16", name="mine", epoch="20")
+    folder = parse("--checkpoint", "checkpoints/mine")
+    assert (folder.name, folder.checkpoint_file, folder.ngf) == ("mine", Path("checkpoints/mine/latest.pth"), 8)
+    earlier = parse("--checkpoint", "checkpoints/mine", "--which_epoch", "20")
+    assert (earlier.name, earlier.checkpoint_file, earlier.ngf) == ("mine", Path("checkpoints/mine/20.pth"), 16)
+    assert which_weights(earlier) == "20"
+    file = parse("--checkpoint", "checkpoints/mine/20.pth")
+    assert (file.name, which_weights(file), file.ngf) == ("mine", "20", 16)
+    assert parse("--checkpoint", "checkpoints/mine/20.pth", "--name", "other").name == "other"
+
+
+def test_folder_of_a_run_may_be_the_current_one(run, monkeypatch):
+    run("--ngf", "8", name="mine")
+    monkeypatch.chdir("checkpoints/mine")
+    assert (parse("--checkpoint", ".").name, parse("--checkpoint", "latest.pth").name) == ("mine", "mine")
+
+
+def test_folder_that_holds_no_run_is_one_line(run, refused):
+    run()
+    Path("empty").mkdir()
+    assert "no run 'empty' in ./; runs there: none" in refused("--checkpoint", "empty")
+    assert "no checkpoint '7'; it has: latest" in refused(
+        "--checkpoint", "checkpoints/colon2depth_512p", "--which_epoch", "7"
+    )
+
+
+def test_bare_weights_of_several_networks_are_taken_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("checkpoints/released")
+    folder.mkdir(parents=True)
+    for network in ("depth", "pose"):
+        torch.save({"w": torch.zeros(1)}, folder / f"latest_net_{network}.pth")
+    opt = parse("--model", "sc_depth", "--name", "released")
+    assert (opt.checkpoint_file, which_weights(opt)) == (folder / "latest_net_*.pth", "latest")
+    assert parse("--model", "sc_depth", "--checkpoint", str(folder)).checkpoint_file == folder / "latest_net_*.pth"
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_given_where_there_is_no_run_and_for_the_method_that_is_named(tmp_path, monkeypatch, capsys, flag):
+    monkeypatch.chdir(tmp_path)
+    for args, options in (([], ["--ngf", "--input", "*.ckpt"]), (["--model", "sc_depth"], ["--sc_version"])):
+        with pytest.raises(SystemExit) as caught:
+            TestOptions().parse([*args, flag])
+        assert caught.value.code == 0
+        text = capsys.readouterr().out
+        assert all(option in text for option in options)
 
 
 def test_missing_latest_is_the_one_before_it_rather_than_bare_weights(run):

@@ -9,7 +9,7 @@ import yaml
 import data
 from models import find_model, model_names
 from options import train_options
-from options.base_options import add_base_options, declared_by, from_plain, new_parser, to_plain
+from options.base_options import add_base_options, add_run_options, declared_by, from_plain, new_parser, to_plain
 from options.train_options import TrainOptions, preset_names
 from util.distributed import Processes
 from util.engine import EngineSettings
@@ -311,6 +311,7 @@ def test_options_survive_yaml():
     parser = new_parser("")
     train_options.add_training_options(parser)
     train_options.add_engine_options(parser)
+    add_run_options(parser)
     add_base_options(parser)
     data.add_options(parser, is_train=True)
     find_model("colon2depth").add_options(parser, True)

@@ -7,7 +7,7 @@ import torch
 
 from models.networks.resnet_encoder import ResnetEncoder
 from models.networks.sc_depth import DepthNet, PoseNet
-from models.networks.sc_depth_weights import is_published, load_sc_depth_state, ours_from_published
+from models.networks.sc_depth_weights import load_sc_depth_state, ours_from_published
 from tests.models.networks.slow_sc_depth import below, random_weights, slow_depth, slow_features, slow_vector
 from util.errors import UserError
 from util.trained_weights import read_trained
@@ -104,13 +104,6 @@ def test_deeper_encoders_map_too():
     published |= {f"encoder.encoder.fc.{kind}": torch.empty(0) for kind in ("weight", "bias")}
     mapped = ours_from_published({"depth_net": published})["net_depth"]
     assert shapes(mapped) == {key: shape for key, shape in shapes(network).items() if key.startswith("encoder.")}
-
-
-def test_published_names_are_told_from_ours(raw, loaded):
-    assert is_published(raw)
-    assert is_published({"depth_net": {}})
-    assert not is_published(loaded[1])
-    assert not is_published({})
 
 
 def test_our_names_stay(loaded):

@@ -1,13 +1,6 @@
-"""Pseudo-depth of clips: what a single-image network says of each frame, made once and read while training.
-
-``<folder>/<clip>/<frame's stem>.png`` (8 or 16 bits, grey) or ``.npy`` (float, (H, W)): depth or inverse depth of each
-frame, in a scale of its own, 0 where unknown. ``<folder>/pseudo_depth.json`` may say which of the two it is.
-
-``python -m data.pseudo_depth`` makes such a folder with any depth network of this framework.
-"""
+"""Reading and writing pseudo-depth; see the package."""
 
 import json
-import runpy
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +46,7 @@ class PseudoDepth:
     """Reads pseudo-depth.
 
     Args:
-        folder: see the module; a relative one may also be the name of a folder in each clip.
+        folder: see the package; a relative one may also be the name of a folder in each clip.
         kind: ``depth``, ``inverse``, or ``auto``.
 
     Raises:
@@ -84,7 +77,7 @@ class PseudoDepth:
         missing = [file for file in missing if not file.is_file()]
         if missing:
             raise FileNotFoundError(
-                f"{len(missing)} frames have no pseudo-depth, e.g. {missing[0]} (or .npy); make it with a depth network: "
+                f"{len(missing)} frames have no pseudo-depth, e.g. {missing[0]} (or .npy); make it by a depth network: "
                 f"python -m data.pseudo_depth --checkpoint checkpoints/RUN --video_root {root}, or give --pseudo_depth"
             )
 
@@ -142,7 +135,3 @@ def _told_kind(path: Path) -> str:
     if kind not in KINDS:
         raise UserError(f"{path} says the kind {kind!r}, known are: {', '.join(KINDS)}; give --pseudo_depth_kind")
     return kind
-
-
-if __name__ == "__main__":  # the tool joins networks and data, so it lives above both
-    runpy.run_module("evaluation.make_pseudo_depth", run_name="__main__")
