@@ -4,33 +4,25 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-import torch
-
-from data.transforms import Preprocessing
-from evaluation.predictor import Predictor
+from evaluation.predictor import trained_predictor
 from evaluation.scores import references_for
 from evaluation.sources import open_source
 from evaluation.tester import Tester
-from models import create_model
 from options.test_options import TestOptions
 from util.allocator import keep_freed_memory
 from util.errors import run_cli
 from util.exported_weights import SUFFIX
-from util.precision import choose_precision
-from util.run_state import load_pretrained
+from util.lightning_checkpoint import LIGHTNING_SUFFIX
 from util.tables import format_table
+
+OF_ANOTHER_KIND = {SUFFIX: "exported", LIGHTNING_SUFFIX: "lightning"}  # files that belong to no epoch of a run
 
 
 def main() -> None:
     opt = TestOptions().parse()
     keep_freed_memory()
     source = open_source(opt)
-    device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
-    method = create_model(opt)
-    facts = load_pretrained(method, opt.checkpoint_file, ema=opt.use_ema)
-    precision = choose_precision(opt.precision, device)
-    precision.set_backends()
-    predictor = Predictor(method.to(device), Preprocessing.from_options(opt), device, precision)
+    predictor, facts = trained_predictor(opt)
     folder = opt.results_dir / opt.name / f"{source.what}_{which_weights(opt)}"
     references = references_for(predictor.metric, facts.get("references"))
     metrics = Tester(opt, source, predictor, references).run(folder)
@@ -39,7 +31,9 @@ def main() -> None:
 
 def which_weights(opt: Namespace) -> str:
     """What is tested, for the name of the result folder."""
-    epoch = "exported" if opt.checkpoint_file.suffix == SUFFIX else opt.which_epoch
+    file = opt.checkpoint_file
+    by_file = opt.checkpoint == file  # not by its run and epoch
+    epoch = OF_ANOTHER_KIND.get(file.suffix, file.stem if by_file else opt.which_epoch)
     return f"{epoch}_ema" if opt.use_ema else epoch
 
 

@@ -75,7 +75,9 @@ class Boards:
     def add(self, frame: Frame, depth: np.ndarray) -> bool:
         """Score a frame and its predicted depth (H, W), in the order of the frames; whether its depth was judged."""
         depths = by_method(depth, frame.rgb, self.references)
-        self.temporal.add(frame, depths if frame.gt_mm is None else depths | {"truth": frame.gt_mm})
+        # A truth of unknown scale and offset has neither depth in mm nor ratios of depth over time.
+        truth = {} if frame.gt_mm is None or self.judging.relative_truth else {"truth": frame.gt_mm}
+        self.temporal.add(frame, depths | truth)
         if self.path is not None:
             self.path.add(frame)
         if self.scale is not None:

@@ -23,4 +23,4 @@ class Frame:
     clip: str | None = None  # neighbours with the same clip follow each other
     flow_to_next: PairFlow | None = None  # the true one, where it is known
     pose: np.ndarray | None = None  # world_from_cam [mm], (4, 4), where it is known
-    K: np.ndarray | None = None  # of the frame's size [px], (3, 3), where pose and camera are known
+    K: np.ndarray | None = None  # of the frame's size [px], (3, 3), where it is needed and known

@@ -11,13 +11,14 @@ from tqdm import tqdm
 from data.clips_dataset import ClipsDataset
 from data.pairs_dataset import PairsDataset
 from evaluation.predictor import Predictor
-from evaluation.scores import find_split, score_pairs
+from evaluation.scores import find_split, gathered, score_pairs
 from models.base_model import BaseModel
 from util.engine import Engine
 from util.errors import UserError
 from util.progress import progress_bar
 
 EVAL = "eval"  # the phase
+GUIDES = ("pseudo_depth",)  # what a training is guided by and never judged by
 MAX_BATCHES = 200  # of video, spread over it; as published for SC-Depth
 
 HeldOut = PairsDataset | ClipsDataset
@@ -41,7 +42,8 @@ def find_held_out(opt: Namespace, method: BaseModel) -> HeldOut | None:
     root = opt.val_video_root or opt.dataroot / f"video_{EVAL}"
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root} of clips to validate on; give --val_video_root")
-    return ClipsDataset.from_options(opt, EVAL, root)
+    parts = [part for part in opt.video_parts if part not in GUIDES]
+    return ClipsDataset.from_options(Namespace(**vars(opt) | {"video_parts": parts}), EVAL, root)
 
 
 def score_held_out(data: HeldOut, predictor: Predictor, engine: Engine, batch_size: int, what: str) -> HeldOutScores:
@@ -54,13 +56,14 @@ def score_held_out(data: HeldOut, predictor: Predictor, engine: Engine, batch_si
         what: what is being done, for the bar.
 
     Raises:
-        UserError, OSError: a file cannot be read.
+        UserError, OSError: a file cannot be read, by any process.
     """
     processes = engine.processes
     if isinstance(data, PairsDataset):
         board = score_pairs(predictor, data, None, what, processes.rank, processes.size, processes.gather)
         return HeldOutScores(board.means()["ours"][board.alignments[0]], "abs_rel")
-    rows = [row for share in processes.gather(_mean_terms(data, engine, batch_size, what)) for row in share]
+    shares = gathered(lambda: _mean_terms(data, engine, batch_size, what), processes.gather)
+    rows = [row for share in shares for row in share]
     if not rows:
         raise UserError("there is no clip to validate on")
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

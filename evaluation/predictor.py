@@ -1,6 +1,8 @@
 """A method as a function from frames to depth maps, whatever their size, and from two frames to the camera's motion."""
 
+from argparse import Namespace
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +11,11 @@ from torch.nn.functional import interpolate
 
 from data.base_dataset import to_image_tensor
 from data.transforms import Preprocessing, crop_middle
+from models import create_model
 from models.base_model import BaseModel
 from util.errors import UserError
-from util.precision import Precision
+from util.precision import Precision, choose_precision
+from util.run_state import load_pretrained
 
 
 class Predictor:
@@ -112,3 +116,17 @@ class Predictor:
         if depth.shape[-2:] != size:
             depth = interpolate(depth[None], size, mode="bilinear", align_corners=False)[0]
         return depth[0].cpu().numpy()
+
+
+def trained_predictor(opt: Namespace) -> tuple[Predictor, dict[str, Any]]:
+    """The trained networks that resolved options (``TrainedOptions``) name, and the facts that are kept with them.
+
+    Raises:
+        FileNotFoundError, UserError: the file is not there, is damaged, or does not fit the method.
+    """
+    device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
+    method = create_model(opt)
+    facts = load_pretrained(method, opt.checkpoint_file, ema=opt.use_ema)
+    precision = choose_precision(opt.precision, device)
+    precision.set_backends()
+    return Predictor(method.to(device), Preprocessing.from_options(opt), device, precision), facts

@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data.clips import Clip
 from data.flow_cache import make_flow_estimator
 from evaluation.boards import ONE_SCALE, PATHS, SCALES, Boards
 from evaluation.predictor import Predictor
 from evaluation.scores import References, Scores, find_split, references_for, score_pairs
-from evaluation.sources import clips_source, given_camera
+from evaluation.sources import clip_camera, clips_source, given_camera
 from evaluation.video import score_video
 from util.checkpoint import versions
 from util.files import write_text
+from util.intrinsics import Intrinsics
 from util.tables import format_table, metric_columns
 
 REPORT = "report.json"
@@ -87,9 +89,14 @@ def make_report(
             "test_images": board.spread("ours", board.alignments[0]),
         }
     if (opt.dataroot / "video_test").is_dir():
-        source = clips_source(opt.dataroot, "video_test", partial(given_camera, opt))
+        source = clips_source(opt.dataroot, "video_test", partial(_camera, opt))
         report |= _video_report(score_video(predictor, source, references, partial(make_flow_estimator, opt)))
     return report
+
+
+def _camera(opt: Namespace, clip: Clip, size: tuple[int, int]) -> Intrinsics | None:
+    """That of a clip of a size (H, W); to a training, ``--fov`` is that of clips without one of their own."""
+    return clip_camera(clip, size) or given_camera(opt, size)
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> Path:

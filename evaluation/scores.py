@@ -119,14 +119,17 @@ class ScoreBoard:
         judged = valid if part is None else valid & part
         if not judged.any():
             return None
+        # Only the pixels that decide the alignment, (1, N); in float64, since aligned depth has the type it came in.
+        gt, among = gt_mm[valid][None], judged[valid][None]
+        preds = {method: depth[valid][None].astype(np.float64) for method, depth in depths.items()}
         return {
-            method: {align: self._metrics(depth, gt_mm, valid, judged, align) for align in self.alignments}
-            for method, depth in depths.items()
+            method: {align: self._metrics(pred, gt, among, align) for align in self.alignments}
+            for method, pred in preds.items()
         }
 
     def align(self, depth: np.ndarray, gt_mm: np.ndarray, align: str) -> np.ndarray:
         """A depth map (H, W) as it is judged: aligned by the pixels of the region, then clamped to its range."""
-        return self._aligned(depth, gt_mm, self.region.valid(gt_mm), align)
+        return self.region.clamp(align_depth(depth, gt_mm, self.region.valid(gt_mm), align))
 
     def enter(self, name: str, scores: Scores | None) -> None:
         """Add the rows of one image, as ``score`` gives them."""
@@ -151,14 +154,9 @@ class ScoreBoard:
         """The scores of one image."""
         return self.rows[method][align or self.alignments[0]][index]
 
-    def _aligned(self, depth: np.ndarray, gt_mm: np.ndarray, valid: np.ndarray, align: str) -> np.ndarray:
-        return self.region.clamp(align_depth(depth, gt_mm, valid, align))
-
-    def _metrics(
-        self, depth: np.ndarray, gt_mm: np.ndarray, valid: np.ndarray, judged: np.ndarray, align: str
-    ) -> dict[str, float]:
-        """Aligned over ``valid``, scored over ``judged``; in float64, since aligned depth has the type it came in."""
-        scores = depth_metrics(self._aligned(depth.astype(np.float64), gt_mm, valid, align), gt_mm, judged)
+    def _metrics(self, pred: np.ndarray, gt: np.ndarray, among: np.ndarray, align: str) -> dict[str, float]:
+        """Aligned over all pixels given, scored over ``among``; (1, N) each."""
+        scores = depth_metrics(self.region.clamp(align_depth(pred, gt, None, align)), gt, among)
         return {metric: scores[metric] for metric in self.metrics}
 
 
@@ -198,11 +196,7 @@ def score_pairs(
     board = ScoreBoard.judging(predictor.metric, dataset.source.relative(dataset.items[0]))
     mine = range(rank, len(dataset), world)
     with progress_bar(len(mine), what, "images") if rank == 0 else tqdm(disable=True) as bar:
-        share = _or_fault(lambda: _score_share(board, predictor, dataset, references, mine, bar))
-    shares = gather(share) if gather else [share]
-    for fault in shares:
-        if isinstance(fault, Exception):
-            raise fault
+        shares = gathered(lambda: _score_share(board, predictor, dataset, references, mine, bar), gather)
     for index in range(len(dataset)):
         board.enter(*shares[index % world][index // world])
     if not board.names:
@@ -227,12 +221,21 @@ def _score_share(
     return share
 
 
-def _or_fault(work: Callable[[], Any]) -> Any:
-    """Its result, or the user's mistake it met: raised before all gather, it would leave the others waiting."""
+def gathered(work: Callable[[], Any], gather: Gather | None) -> list[Any]:
+    """What each process has made of its work, in the order of their ranks.
+
+    A user's mistake that one of them meets is raised in all: raised before they gather, it would leave the others
+    waiting.
+    """
     try:
-        return work()
+        share = work()
     except (UserError, OSError) as fault:
-        return fault
+        share = fault
+    shares = gather(share) if gather else [share]
+    for fault in shares:
+        if isinstance(fault, Exception):
+            raise fault
+    return shares
 
 
 def by_method(depth: np.ndarray, rgb: np.ndarray, references: References | None) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from util.errors import UserError
 from util.intrinsics import Intrinsics, NoPinhole, intrinsics_from_fov, read_intrinsics, scale_intrinsics
 from util.video_files import read_video_frames, video_info
 
-Camera = Callable[[tuple[int, int]], Intrinsics | None]
+Camera = Callable[[Clip, tuple[int, int]], Intrinsics | None]  # of a clip's frames of a size (H, W)
 
 
 @dataclass
@@ -46,8 +46,13 @@ def open_source(opt: Namespace) -> Source:
         FileNotFoundError, UserError: it is not there, empty, or of no known kind.
     """
     if opt.input is None:
-        is_video = opt.phase.startswith("video_")
-        return clips_source(opt.dataroot, opt.phase, partial(given_camera, opt)) if is_video else split_source(opt)
+        if not opt.phase.startswith("video_"):
+            return split_source(opt)
+
+        def camera(clip: Clip, size: tuple[int, int]) -> Intrinsics | None:
+            return given_camera(opt, size) or clip_camera(clip, size)
+
+        return clips_source(opt.dataroot, opt.phase, camera, always=opt.save_ply)
     if opt.input.is_dir():
         return folder_source(opt.input, opt.truth, opt.depth_format, opt.temporal)
     if opt.input.suffix.lower() in VIDEO_SUFFIXES:
@@ -72,6 +77,14 @@ def given_camera(opt: Namespace, size: tuple[int, int]) -> Intrinsics | None:
     return None
 
 
+def clip_camera(clip: Clip, size: tuple[int, int]) -> Intrinsics | None:
+    """The pinhole camera that is known of the clip itself."""
+    try:
+        return read_clip_intrinsics(clip)
+    except NoPinhole:
+        return None
+
+
 def split_source(opt: Namespace) -> Source:
     """A split of pairs; with ``--temporal`` the frames of a sequence are a clip, with poses where they are known."""
     dataset = PairsDataset.from_options(opt, opt.phase)
@@ -80,50 +93,48 @@ def split_source(opt: Namespace) -> Source:
     def frames() -> Iterator[Frame]:
         for index in range(len(dataset)):
             name, rgb, gt_mm = dataset.raw(index)
-            if not opt.temporal:
-                yield Frame(name, rgb, gt_mm)
-                continue
             item, size = dataset.items[index], gt_mm.shape
-            pose = dataset.source.pose(item)
-            camera = None if pose is None else given_camera(opt, size) or dataset.source.camera(item, size)
-            yield Frame(name, rgb, gt_mm, item.sequence or opt.phase, pose=pose, K=_scaled(camera, size))
+            clip = (item.sequence or opt.phase) if opt.temporal else None
+            pose = dataset.source.pose(item) if opt.temporal else None
+            K = None
+            if opt.save_ply or pose is not None:
+                K = _scaled(given_camera(opt, size) or dataset.source.camera(item, size), size)
+            yield Frame(name, rgb, gt_mm, clip, pose=pose, K=K)
 
     return Source(opt.phase, frames, len(dataset), opt.dataroot, relative)
 
 
-def clips_source(dataroot: Path, split: str, given: Camera = lambda size: None) -> Source:
+def clips_source(dataroot: Path, split: str, camera: Camera = clip_camera, *, always: bool = False) -> Source:
     """The clips of a split, with the truth for judging where the set has it.
 
     Args:
         dataroot: folder of the data set.
         split: e.g. ``video_test``.
-        given: the camera of frames of a size (H, W), where the user says it; otherwise it is what lies beside them.
+        camera: gives that of a clip; asked for where poses are known.
+        always: ask for it also where they are not.
     """
     clips = open_clips(dataroot / split)
 
     def frames() -> Iterator[Frame]:
         for clip in clips:
             truth = ClipTruth(dataroot, split, clip)
-            poses = truth.poses()
+            poses, K_of = truth.poses(), _cameras_of(clip, camera)
             for index, rgb in enumerate(clip_frames(clip)):
                 name = f"{clip.name}/{index if clip.side_by_side else clip.files[index].stem}"
                 known: dict[str, Any] = {}
                 if truth.exists():
                     flow = PairFlow(*truth.flow_fwd(index)) if index + 1 < len(clip) else None
                     known |= {"gt_mm": truth.depth_mm(index), "flow_to_next": flow}
-                if poses is not None:
-                    size = rgb.shape[:2]
-                    known |= {"pose": poses[index], "K": _scaled(given(size) or _camera_of(clip), size)}
+                if poses is not None or always:
+                    known |= {"pose": None if poses is None else poses[index], "K": K_of(rgb.shape[:2])}
                 yield Frame(name, rgb, clip=clip.name, **known)
 
     return Source(split, frames, sum(map(len, clips)), clips[0].files[0].parent)
 
 
-def _camera_of(clip: Clip) -> Intrinsics | None:
-    try:
-        return read_clip_intrinsics(clip)
-    except NoPinhole:
-        return None
+def _cameras_of(clip: Clip, camera: Camera) -> Callable[[tuple[int, int]], np.ndarray | None]:
+    """K for a clip's frames of a size (H, W); each is looked up once."""
+    return cache(lambda size: _scaled(camera(clip, size), size))
 
 
 def _scaled(camera: Intrinsics | None, size: tuple[int, int]) -> np.ndarray | None:

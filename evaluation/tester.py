@@ -14,7 +14,7 @@ from evaluation.frame import Frame
 from evaluation.predictor import Predictor
 from evaluation.region import EvalRegion
 from evaluation.result_folder import ResultFolder
-from evaluation.scores import PREDICT_BATCH, References, batches
+from evaluation.scores import PREDICT_BATCH, RELATIVE_ALIGNMENTS, References, batches
 from evaluation.segmentation import DynamicMasks
 from evaluation.sources import Source, given_camera
 from util.checkpoint import versions
@@ -42,11 +42,10 @@ class Tester:
         self.references = references
         self.judging = make_judging(opt, source, predictor)
         self.boards = self._make_boards(None)
-        meaningful = self.boards.depth.alignments
-        self.align = opt.align if opt.align in meaningful else meaningful[0]
+        self.align = opt.align or self.boards.depth.alignments[0]
         self.simcol3d: list[tuple[np.ndarray, np.ndarray]] = []
         self.count = 0
-        self.K = find_intrinsics(opt, source)
+        self.camera = find_camera(opt, source)
 
     def run(self, folder: Path) -> dict[str, Any]:
         """Write the results into ``folder`` and return what ``metrics.json`` holds."""
@@ -113,8 +112,8 @@ class Tester:
             self._add_compared(frame, depth, results)
         else:
             results.add_row(frame.name, frame.rgb, depth, None, {})
-        if self.K is not None:
-            results.add_points(frame.name, depth, self._scaled(frame.rgb.shape[:2]), frame.rgb)
+        if self.opt.save_ply:
+            results.add_points(frame.name, depth, self._K_of(frame), frame.rgb)
         if frame.clip is not None and self.opt.input is not None:
             results.add_video_frame(frame.rgb, depth, self.source.fps or self.opt.fps)
         if self.opt.protocol == "simcol3d":
@@ -134,9 +133,15 @@ class Tester:
         if self.judging.masks is not None and not self.boards.depth.names:
             raise UserError(f"--seg_mask parts the scores, but no frame of {self.source.what} has a truth to score")
 
-    def _scaled(self, size: tuple[int, int]) -> np.ndarray:
-        """Intrinsics for frames of ``size`` (H, W)."""
-        return scale_intrinsics(self.K.K, self.K.size, size)
+    def _K_of(self, frame: Frame) -> np.ndarray:
+        """Intrinsics for a frame's points."""
+        if frame.K is not None:
+            return frame.K
+        if self.camera is None:
+            raise UserError(
+                f"--save_ply needs a pinhole camera, and that of {frame.name} is not known; give --intrinsics or --fov"
+            )
+        return scale_intrinsics(self.camera.K, self.camera.size, frame.rgb.shape[:2])
 
     def _simcol3d(self) -> dict[str, float] | None:
         if not self.simcol3d:
@@ -159,6 +164,11 @@ def make_judging(opt: Namespace, source: Source, predictor: Predictor) -> Judgin
         UserError, FileNotFoundError: they ask for mm where there are none, or the label pictures have no colours.
     """
     region = EvalRegion.from_options(opt)
+    if source.relative and opt.align not in (None, *RELATIVE_ALIGNMENTS):
+        raise UserError(
+            f"--align {opt.align}: this truth has neither unit nor zero, so depth is compared with it by "
+            f"{', '.join(RELATIVE_ALIGNMENTS)} only; leave the flag out"
+        )
     if source.relative and (region.min_mm is not None or region.max_mm is not None):
         raise UserError("--min_eval_mm and --max_eval_mm are in mm, but this truth has neither unit nor zero")
     if opt.protocol == "simcol3d" and not predictor.metric:
@@ -169,17 +179,23 @@ def make_judging(opt: Namespace, source: Source, predictor: Predictor) -> Judgin
     return Judging(source.relative, region, DynamicMasks(opt.seg_mask) if opt.seg_mask else None)
 
 
-def find_intrinsics(opt: Namespace, source: Source) -> Intrinsics | None:
-    """The camera for ``--save_ply``: ``--intrinsics``, ``--fov``, or the file beside the frames; None if not asked for.
+def find_camera(opt: Namespace, source: Source) -> Intrinsics | None:
+    """The camera for ``--save_ply`` of frames that do not know theirs: ``--intrinsics``, ``--fov``, or the file beside.
+
+    Returns:
+        None if points are not asked for, or the first frame knows its own camera.
 
     Raises:
-        UserError: point clouds are wanted, but the camera is unknown.
+        UserError: points are wanted, but there is no frame, or its camera is unknown.
     """
     if not opt.save_ply:
         return None
-    if opt.intrinsics is not None or opt.fov is not None:
-        return given_camera(opt, next(source.frames()).rgb.shape[:2])
-    beside = source.folder / INTRINSICS_JSON
-    if not beside.is_file():
+    first = next(source.frames(), None)
+    if first is None:
+        raise UserError(f"{source.what} has no frames")
+    if first.K is not None:
+        return None
+    given, beside = given_camera(opt, first.rgb.shape[:2]), source.folder / INTRINSICS_JSON
+    if given is None and not beside.is_file():
         raise UserError(f"--save_ply needs a pinhole camera: there is no {beside}; give --intrinsics or --fov")
-    return read_intrinsics(beside)
+    return given or read_intrinsics(beside)

@@ -83,7 +83,8 @@ class BaseModel(nn.Module):
         """
         shared = {name: network for name, network in self.networks().items() if name in states}
         if not shared:
-            raise UserError(f"{source} holds {', '.join(states)}, but the method has {', '.join(self.networks())}")
+            has = ", ".join(self.networks())
+            raise UserError(f"{source} holds {', '.join(states)}, but the method has {has}; is it of another --model?")
         for name, network in shared.items():
             self.load_network(unwrap(network), states[name], f"{source} ({name})")
 

@@ -27,6 +27,7 @@ from models.networks.resnet_encoder import NUM_LAYERS, load_imagenet_weights
 from models.networks.sc_depth import DepthNet, PoseNet
 from models.networks.sc_depth_weights import load_sc_depth_state, ours_from_published
 from util.colormap import colorize_depth
+from util.errors import UserError
 from util.padding import crop, pad_to_multiple
 from util.updates import Progress, Update
 from util.watchdog import Symptom
@@ -84,7 +85,7 @@ class Pairs(NamedTuple):
 
 
 class ScDepthModel(BaseModel):
-    """Learns from ``video``: ``frames`` and ``intrinsics``, and where known ``view`` and (V3) ``pseudo_depth``.
+    """Learns from ``video``: ``frames``, ``intrinsics``, ``view`` and (V3) ``pseudo_depth``.
 
     Depth has one unknown scale for all frames, and is in mm only after an alignment.
     """
@@ -147,6 +148,8 @@ class ScDepthModel(BaseModel):
 
     def load_networks(self, states: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
         states = ours_from_published(states)
+        if "net_rectify" in states and self.opt.sc_version != 2 and not self.opt.is_train:
+            raise UserError(f"{source} holds a rectify network, so its motion is that of V2: give --sc_version 2")
         super().load_networks(states, source)
         self.predicts_motion = all(name in states for name in self.inference_networks())
 
@@ -172,19 +175,17 @@ class ScDepthModel(BaseModel):
         else:
             smoothness = edge_aware_smoothness(pairs.depth_tgt, triplet.tgt, triplet.seen_tgt)
             terms["smooth"] = self.opt.lambda_smooth * smoothness
-        yield Update("all", terms, facts | self.facts(triplet, pairs))
+        yield Update("all", terms, facts | self.facts(batch["video"], triplet, pairs))
 
     def triplet(self, video: dict[str, Tensor]) -> Triplet:
         """The middle frame of each clip and those around it."""
         frames = video["frames"]
         middle = (frames.shape[1] - 1) // 2
         others = [t for t in range(frames.shape[1]) if t != middle]
-        seen = self._no_highlight(frames)
-        if "view" in video:
-            seen = seen & video["view"][:, None]
+        seen = video["view"][:, None] & self._no_highlight(frames)
         images = standardise(frames)
+        refs, seen_refs = (torch.stack([x[:, t] for t in others]) for x in (images, seen))
         K = self.net_camera(video["intrinsics"]) if self.opt.learn_intrinsics else video["intrinsics"]
-        refs, seen_refs = images[:, others].transpose(0, 1), seen[:, others].transpose(0, 1)
         return Triplet(images[:, middle], refs, seen[:, middle], seen_refs, K)
 
     def rectify(self, triplet: Triplet) -> tuple[Triplet, Tensor]:
@@ -273,12 +274,13 @@ class ScDepthModel(BaseModel):
         count = weight.sum(dim=0)
         return (weight * agreement).sum(dim=0) / count.clamp(min=1), count > 0
 
-    def facts(self, triplet: Triplet, pairs: Pairs) -> dict[str, Tensor]:
+    def facts(self, video: dict[str, Tensor], triplet: Triplet, pairs: Pairs) -> dict[str, Tensor]:
         """What each mask leaves (shares of all pixels), and how depth and motion are doing."""
         terms, depth = pairs.terms, pairs.depth_tgt.detach()
         step = pairs.motion.detach()[:, :3, 3].norm(dim=1).mean()
         facts = {
-            "seen": triplet.seen_tgt.float().mean(),
+            "view": video["view"].float().mean(),
+            "no_highlight": self._no_highlight(video["frames"]).float().mean(),
             "in_view": terms.in_view.float().mean(),
             "kept": terms.mask.float().mean(),
             "disagreement": masked_mean(terms.inconsistency.detach(), terms.in_view),
@@ -286,7 +288,7 @@ class ScDepthModel(BaseModel):
             "step": step / depth.median(),  # how far the camera goes, in median depths
         }
         if self.opt.learn_intrinsics:
-            focal_x, focal_y = triplet.K.detach().mean(dim=0)[(0, 1), (0, 1)]
+            focal_x, focal_y, _ = triplet.K.detach().mean(dim=0).diagonal()
             facts |= {"fx_px": focal_x, "fy_px": focal_y}
         return facts
 

@@ -85,6 +85,12 @@ def check_testing_options(parser: ArgumentParser, opt: Namespace) -> None:
         parser.error("--truth gives the depth of --input frames; without --input the split --phase has its own")
     if opt.save_ply and opt.fov is not None and opt.intrinsics is not None:
         parser.error("--intrinsics and --fov both describe the camera: give one of them")
+    if opt.intrinsics is not None and not opt.intrinsics.is_file():
+        parser.error(f"--intrinsics {opt.intrinsics}: there is no such file")
+    if opt.fov is not None and not 0 < opt.fov < 180:
+        parser.error(f"--fov {opt.fov}: a pinhole camera's field of view lies between 0 and 180 degrees")
+    if not 0 < opt.fps < math.inf:
+        parser.error(f"--fps {opt.fps}: must be positive")
     if opt.how_many is not None and opt.how_many < 1:
         parser.error(f"--how_many {opt.how_many}: must be at least 1")
     check_score_options(parser, opt)

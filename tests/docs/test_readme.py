@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from data.check.command import parse as parse_check
 from data.pack import parse as parse_pack
@@ -15,7 +16,10 @@ from options.train_options import TrainOptions
 from util.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "datasets/README.md", "checkpoints/README.md", "docs/scaling.md", "docs/own-video.md")
+PAGES = (
+    *("README.md", "datasets/README.md", "checkpoints/README.md"),
+    *("docs/scaling.md", "docs/own-video.md", "docs/methods/sc_depth.md"),
+)
 LAUNCHED = re.compile(r"(?:torchrun [^`\n]*train\.py|(?:bash|sbatch) [^`\n]*train_multinode\.sh) ([^`\n]+)")
 
 
@@ -46,6 +50,8 @@ def runs(tmp_path, monkeypatch):
         opt = TrainOptions().parse(["--name", name, "--gpu_ids", "-1"])
         state = {"options": to_plain(opt), "networks": {}, "ema": {"net_G": {}}}
         save_checkpoint(tmp_path / "checkpoints" / name, "latest", state)
+    for file in {words[words.index("--checkpoint") + 1] for words in tests if "--checkpoint" in words}:
+        torch.save({"state_dict": {"depth_net.weight": torch.ones(1)}, "hyper_parameters": {}}, tmp_path / file)
 
 
 def test_the_pages_have_commands():
@@ -55,7 +61,8 @@ def test_the_pages_have_commands():
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python train.py")])
 def test_train_commands_parse(command):
-    assert TrainOptions().parse(shlex.split(command)[2:]).model == "colon2depth"
+    model = "sc_depth" if "--preset sc_depth" in command else "colon2depth"
+    assert TrainOptions().parse(shlex.split(command)[2:]).model == model
 
 
 def test_launched_train_commands_parse():

@@ -190,3 +190,17 @@ def test_report_says_which_clip_has_no_path_and_why(make_options, dataroot):
     assert "No camera path of clip: the camera is not known; give --intrinsics or --fov" in report_text(report)
     known = make_report(predictor, make_options(fov=90.0), references_for(False, None), {})
     assert known["video_path"]["ours"]["ate_mm"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_report_of_a_training_takes_its_field_of_view_for_clips_without_a_camera_only(make_options, dataroot):
+    """As the training does: there --fov stands in for what is not known. Testing's --fov is what the user says."""
+    write_moving_clip(dataroot, spiral(3))
+
+    def cameras():
+        predictor = knowing_predictor(motions=motions_of(spiral(3)), scales=[UNIT] * 256)
+        make_report(predictor, make_options(fov=90.0), references_for(False, None), {})
+        return [K[0][0] for _, _, K in predictor.method.asked]
+
+    assert cameras() == pytest.approx([40, 40])
+    (dataroot / "video_test" / "clip" / "intrinsics.json").unlink()
+    assert cameras() == pytest.approx([22, 22])

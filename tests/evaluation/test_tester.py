@@ -64,6 +64,18 @@ def test_truth_without_a_scale_is_scored_aligned_only_and_without_mm(
     assert rows["ours"]["abs_rel"] == pytest.approx(0.0, abs=1e-5)
 
 
+def test_truth_without_a_scale_takes_no_other_alignment_and_says_nothing_over_time(
+    make_options, brightness_predictor, ramps, tmp_path
+):
+    (ramps["truth"] / "depth.json").write_text(json.dumps({"mm_per_unit": 1, "relative": True}))
+    for align in ("none", "median"):
+        with pytest.raises(UserError, match=f"--align {align}: this truth has neither unit nor zero"):
+            run(make_options(**ramps, align=align), brightness_predictor, tmp_path / "out")
+    opt = make_options(**ramps, align="scale_shift", temporal=True)
+    metrics = run(opt, brightness_predictor, tmp_path / "out")
+    assert set(metrics["temporal"]) == {"ours", "constant", "brightness"}
+
+
 def test_depth_files_are_never_aligned_whatever_the_gallery_shows(make_options, brightness_predictor, ramps, tmp_path):
     run(make_options(**ramps, align="median", save_npy=True), brightness_predictor, tmp_path / "out")
     depth = np.load(tmp_path / "out" / "npy" / "0.npy")
@@ -175,6 +187,53 @@ def test_camera_that_is_no_pinhole_is_named_and_not_taken_for_a_missing_one(
     with pytest.raises(UserError, match="fisheye"):
         run(make_options(input=frames, save_ply=True), brightness_predictor, tmp_path / "out")
     assert run(make_options(input=frames), brightness_predictor, tmp_path / "out")["frames"] == 1
+
+
+def write_clips_with_cameras(dataroot, cameras):
+    """A clip of one frame for each camera, None being a clip without one."""
+    for name, camera in cameras.items():
+        write_grey(dataroot / "video_test" / name, [100])
+        if camera is not None:
+            (dataroot / "video_test" / name / "intrinsics.json").write_text(json.dumps(camera))
+
+
+def left_edge(path):
+    """x of the leftmost point, by its depth."""
+    points = points_of(path)
+    return points[:, 0].min() / points[0, 2]
+
+
+def test_points_of_each_clip_have_its_own_camera(make_options, brightness_predictor, tmp_path):
+    write_clips_with_cameras(tmp_path / "data", {"a": PINHOLE, "b": PINHOLE | {"fx": 20.0}})
+    run(make_options(phase="video_test", save_ply=True), brightness_predictor, tmp_path / "out")
+    ply = tmp_path / "out" / "ply"
+    assert left_edge(ply / "a" / "0.ply") == pytest.approx(-19.75 / 40, rel=1e-5)
+    assert left_edge(ply / "b" / "0.ply") == pytest.approx(-19.75 / 10, rel=1e-5)
+    run(make_options(phase="video_test", save_ply=True, fov=90.0), brightness_predictor, tmp_path / "asked")
+    for clip in "ab":
+        assert left_edge(tmp_path / "asked" / "ply" / clip / "0.ply") == pytest.approx(-21.5 / 22, rel=1e-5)
+
+
+def test_clip_without_a_camera_beside_others_is_named(make_options, brightness_predictor, tmp_path):
+    write_clips_with_cameras(tmp_path / "data", {"a": PINHOLE, "b": None})
+    with pytest.raises(UserError, match="--save_ply needs a pinhole camera, and that of b/0 is not known"):
+        run(make_options(phase="video_test", save_ply=True), brightness_predictor, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "data" / "video_test" / "b" / "intrinsics.json").write_text(json.dumps({"model": "pinhole"}))
+    unread = run(make_options(phase="video_test"), brightness_predictor, tmp_path / "out")  # a camera nobody needs
+    assert unread["frames"] == 2
+
+
+def test_points_of_a_split_have_the_cameras_that_its_set_knows(make_options, brightness_predictor, tmp_path):
+    lines = ["image,depth,split,fx,fy,cx,cy"]
+    for number, fx in enumerate((40, 10)):
+        write_png(tmp_path / "data" / f"{number}.png", np.full((*FRAME, 3), 100, np.uint8))
+        write_png(tmp_path / "data" / f"{number}_depth.png", np.full(FRAME, 100, np.uint8))
+        lines.append(f"{number}.png,{number}_depth.png,test,{fx},40,20,17")
+    (tmp_path / "data" / "manifest.csv").write_text("\n".join(lines) + "\n")
+    run(make_options(dataset="manifest", save_ply=True), brightness_predictor, tmp_path / "out")
+    for number, fx in enumerate((40, 10)):
+        assert left_edge(tmp_path / "out" / "ply" / f"{number}.ply") == pytest.approx(-20 / fx, rel=1e-5)
 
 
 # What is judged

@@ -12,6 +12,7 @@ from models.sc_depth_model import both_ways
 from tests.models.networks.slow_sc_depth import random_weights
 from tests.tiny_run import tiny_options
 from util.engine import Engine
+from util.errors import UserError
 from util.updates import Progress
 
 H, W = 64, 96
@@ -335,6 +336,15 @@ def test_published_weights_load_into_all_networks_of_v2():
     key = "encoder.encoder.layer1.0.conv1.weight"
     assert torch.equal(method.net_depth.encoder.layer1[0].conv1.weight, published["depth_net"][key])
     assert torch.equal(method.net_rectify.encoder.layer1[0].conv1.weight, published["rectify_net"][key])
+
+
+def test_weights_of_v2_are_not_tested_as_another_version():
+    """Without the rectify network its motions would be wrong, and nothing would say so."""
+    published = {name: random_weights(name, 0) for name in ("depth_net", "pose_net", "rectify_net")}
+    method = make_method()
+    method.opt.is_train = False
+    with pytest.raises(UserError, match=r"v2\.ckpt holds a rectify network.*--sc_version 2"):
+        method.load_networks(published, "v2.ckpt")
 
 
 def test_depth_alone_predicts_no_motion():

@@ -60,10 +60,11 @@ def overfit(frames, K):
     args = ("--lr=5e-4", "--lambda_smooth=0.001", "--highlight_level=0.95")
     engine = Engine(create_model(tiny_options(*args, model="sc_depth")))
     windows = torch.stack([frames[start : start + 3] for start in range(FRAMES - 2)])
-    batch = {"video": {"frames": windows, "intrinsics": K.repeat(len(windows), 1, 1)}}
+    view = torch.ones(len(windows), 1, SIZE, SIZE, dtype=torch.bool)
+    video = {"frames": windows, "intrinsics": K.repeat(len(windows), 1, 1), "view": view}
     for iteration in range(1, ITERATIONS + 1):
         engine.set_rate(next(factor for share, factor in reversed(CHANGES) if iteration > share * ITERATIONS))
-        engine.step(batch, Progress(1, iteration))
+        engine.step({"video": video}, Progress(1, iteration))
     return engine.method.eval()
 
 

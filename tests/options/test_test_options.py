@@ -204,6 +204,10 @@ def test_averaged_weights_are_tested_if_there_are_any(run, refused):
         (["--truth", "nowhere"], "--truth"),
         (["--how_many", "0"], "--how_many 0"),
         (["--save_ply", "--fov", "90", "--intrinsics", "K.json"], "give one of them"),
+        (["--intrinsics", "nowhere.json"], "--intrinsics nowhere.json: there is no such file"),
+        (["--fov", "180"], "--fov 180.0: a pinhole camera's field of view lies between 0 and 180"),
+        (["--fov", "nan"], "--fov nan"),
+        (["--fps", "0"], "--fps 0.0: must be positive"),
         (["--batch_size", "0"], "--batch_size 0"),
     ],
 )
