@@ -33,8 +33,8 @@ class Preprocessing:
 
     ``mode`` is pix2pixHD's: ``resize`` to a square of ``load_size``, ``scale_width`` keeps the aspect, ``crop`` cuts a
     square of ``fine_size`` out (at random in training, not at all in testing), ``none`` leaves the size alone. ``fit``
-    is ours: the frame keeps its aspect and is set into a black square of ``load_size``. ``load_height`` gives ``resize``
-    a number of rows of its own, beside ``load_size`` columns. ``zoom`` is the largest factor of a random enlargement,
+    is ours: the frame keeps its aspect and is set into a black square of ``load_size``. ``load_height`` gives a
+    ``resize`` rows of its own, beside ``load_size`` columns. ``zoom`` is the largest factor of a random enlargement,
     along x and y each its own, of which a part of the size before is kept (SC-Depth's augmentation has 1.15).
     """
 
