@@ -15,6 +15,7 @@ from models.base_model import BaseModel, Batch, Picture
 from models.geometry.camera import View, rotation_warp, synthesize_view
 from models.geometry.motion import compose, motion_from_rotation, motion_from_vector, rotation_from_angles
 from models.geometry.normals import normals_from_depth, surrounded
+from models.geometry.triplet import ALL_OF_A_PIXEL, Triplet, both_ways
 from models.losses.mask_ranking import mask_ranking_loss
 from models.losses.normal_matching import normal_matching_loss
 from models.losses.normal_ranking import normal_ranking_loss
@@ -32,7 +33,6 @@ from util.padding import crop, pad_to_multiple
 from util.updates import Progress, Update
 from util.watchdog import Symptom
 
-ALL_OF_A_PIXEL = 0.999  # of a sampled mask
 SHOWN_DEPTH = 3.0  # darkest colour in pictures, in median depths of the frame: there is no unit
 
 STILL_CAMERA = Symptom(
@@ -59,16 +59,6 @@ DISAGREEMENT = Symptom(
     advice="the motion is not found: frames may be too far apart (--max_motion of data.prepare_video), the clip may "
     "have cuts, or --pose_scale may be far from the steps of this camera",
 )
-
-
-class Triplet(NamedTuple):
-    """A target frame and its neighbours, standardised; masks say where a frame may be compared."""
-
-    tgt: Tensor  # (B, 3, H, W)
-    refs: Tensor  # (R, B, 3, H, W)
-    seen_tgt: Tensor  # bool (B, 1, H, W): inside the endoscope's view, no highlight
-    seen_refs: Tensor  # bool (R, B, 1, H, W)
-    K: Tensor  # (B, 3, 3) [px]
 
 
 class Pairs(NamedTuple):
@@ -178,27 +168,18 @@ class ScDepthModel(BaseModel):
         yield Update("all", terms, facts | self.facts(batch["video"], triplet, pairs))
 
     def triplet(self, video: dict[str, Tensor]) -> Triplet:
-        """The middle frame of each clip and those around it."""
-        frames = video["frames"]
-        middle = (frames.shape[1] - 1) // 2
-        others = [t for t in range(frames.shape[1]) if t != middle]
-        seen = video["view"][:, None] & self._no_highlight(frames)
-        images = standardise(frames)
-        refs, seen_refs = (torch.stack([x[:, t] for t in others]) for x in (images, seen))
+        """The middle frame of each clip and those around it, standardised; seen is the view without highlights."""
         K = self.net_camera(video["intrinsics"]) if self.opt.learn_intrinsics else video["intrinsics"]
-        return Triplet(images[:, middle], refs, seen[:, middle], seen_refs, K)
+        seen = video["view"][:, None] & self._no_highlight(video["frames"])
+        return Triplet.of_clips(standardise(video["frames"]), seen, K)
 
     def rectify(self, triplet: Triplet) -> tuple[Triplet, Tensor]:
         """V2: the neighbours as the target camera's orientation sees them, and the angles of their turns (R B, 3).
 
         The neighbours stay differentiable in the angles.
         """
-        R = len(triplet.refs)
-        refs, seen = triplet.refs.flatten(0, 1), triplet.seen_refs.flatten(0, 1)
-        angles = self.net_rectify(triplet.tgt.repeat(R, 1, 1, 1), refs)
-        refs, seen = turn(refs, seen, angles, triplet.K.repeat(R, 1, 1))
-        shape = (R, -1)
-        return triplet._replace(refs=refs.unflatten(0, shape), seen_refs=seen.unflatten(0, shape)), angles
+        angles = self.net_rectify(triplet.tgt.repeat(len(triplet.refs), 1, 1, 1), triplet.refs.flatten(0, 1))
+        return triplet.turned(angles), angles
 
     def rectification(
         self, triplet: Triplet, rectified: Triplet, before: Tensor
@@ -208,11 +189,11 @@ class ScDepthModel(BaseModel):
         Args:
             triplet, rectified, before: what ``rectify`` was given, and what it gave.
         """
-        refs, seen = triplet.refs.flatten(0, 1), triplet.seen_refs.flatten(0, 1)
-        R = len(triplet.refs)
-        tgt, K, turned = triplet.tgt.repeat(R, 1, 1, 1), triplet.K.repeat(R, 1, 1), rectified.refs.flatten(0, 1)
+        tgt = triplet.tgt.repeat(len(triplet.refs), 1, 1, 1)
+        refs, turned = triplet.refs.flatten(0, 1), rectified.refs.flatten(0, 1)
         known, usable = known_angles(before)
-        example = torch.where(usable[:, None, None, None], turned.detach(), turn(refs, seen, known, K)[0])
+        made_up = triplet.turned(known).refs.flatten(0, 1)
+        example = torch.where(usable[:, None, None, None], turned.detach(), made_up)
         after, again = self.net_rectify(torch.cat((tgt, example)), torch.cat((turned, refs))).chunk(2)
         terms = {
             "rot_consistency": self.opt.lambda_rot_consistency * rotation_consistency(again, known),
@@ -349,19 +330,6 @@ class ScDepthModel(BaseModel):
         if "pseudo_depth" in video:
             pictures["pseudo-depth"] = depth_picture(video["pseudo_depth"][0])
         return {name: _shown(picture) for name, picture in pictures.items()}
-
-
-def both_ways(tgt: Tensor, refs: Tensor) -> tuple[Tensor, Tensor]:
-    """What belongs to targets (B, ...) and neighbours (R, B, ...), as the targets and sources of all 2 R B pairs."""
-    tgt = tgt.expand_as(refs)
-    return torch.cat((tgt, refs)).flatten(0, 1), torch.cat((refs, tgt)).flatten(0, 1)
-
-
-def turn(images: Tensor, seen: Tensor, angles: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
-    """Images and their masks as a camera sees them that is turned by ``angles``."""
-    both = torch.cat((images, seen.to(images.dtype)), dim=1)
-    turned, inside = rotation_warp(both, rotation_from_angles(angles), K)
-    return turned[:, :-1], inside & (turned[:, -1:] > ALL_OF_A_PIXEL)
 
 
 def depth_picture(depth: Tensor) -> Picture:

@@ -8,7 +8,6 @@ from models import create_model
 from models.geometry.camera import rotation_warp, synthesize_view, transform
 from models.geometry.motion import motion_from_vector, rotation_from_angles
 from models.losses.photometric import standardise
-from models.sc_depth_model import both_ways
 from tests.models.networks.slow_sc_depth import random_weights
 from tests.tiny_run import tiny_options
 from util.engine import Engine
@@ -267,13 +266,6 @@ def test_pairs_see_each_frame_from_the_camera_of_the_other():
     torch.testing.assert_close(pairs.view.image[-2:], view.image, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(pairs.view.depth_computed[-2:], view.depth_computed)
     torch.testing.assert_close(pairs.motion[-2:], motion)
-
-
-def test_both_ways_pairs_targets_with_each_neighbour_and_back():
-    tgt, refs = torch.tensor([[0.0], [1.0]]), torch.tensor([[[10.0], [11.0]], [[20.0], [21.0]]])
-    targets, sources = both_ways(tgt, refs)
-    assert targets.flatten().tolist() == [0, 1, 0, 1, 10, 11, 20, 21]
-    assert sources.flatten().tolist() == [10, 11, 20, 21, 0, 1, 0, 1]
 
 
 def test_without_the_minimum_all_pairs_count():
