@@ -231,7 +231,8 @@ class ScDepthModel(BaseModel):
         """V3: normals and depth order of the target are those of its pseudo-depth (B, 1, H, W), 0 where unknown."""
         known = (pseudo > 0) & triplet.seen_tgt
         pseudo = torch.where(known, pseudo, 1.0)
-        normals, normals_pseudo = (normals_from_depth(depth, triplet.K) for depth in (pairs.depth_tgt, pseudo))
+        K = triplet.K.detach()  # else focal lengths that are learned would bend the normals
+        normals, normals_pseudo = (normals_from_depth(depth, K) for depth in (pairs.depth_tgt, pseudo))
         inside = surrounded(known)
         reliability, watched = self._reliability(pairs, len(triplet.refs))
         matching = normal_matching_loss(normals, normals_pseudo, inside)

@@ -16,12 +16,13 @@ def mask_ranking_loss(
 ) -> Tensor:
     """Ordinal loss between depths of pairs of pixels.
 
-        L = mean log(1 + exp(-t (ln D_A - ln D_B))),    t = 1 if Z_A / Z_B > 1.15, -1 if Z_B / Z_A > 1.15
+        L = mean max(0, ln 1.15 - t (ln D_A - ln D_B)),    t = 1 if Z_A / Z_B > 1.15, -1 if Z_B / Z_A > 1.15
 
     over the pairs with such an order. Pairs are each of the least reliable fifth of an image's pixels with one of the
     others, and a tenth as many pairs of any two pixels, drawn independently, so that they lie anywhere. Source:
-    SC-DepthV3 (Sun et al., TPAMI 2023). As published the loss compares depths: it then depends on their arbitrary scale
-    and overflows; here it compares logarithms.
+    SC-DepthV3 (Sun et al., TPAMI 2023), whose log(1 + exp(-t (D_A - D_B))) depends on the arbitrary scale of the depth
+    and overflows. Its softplus of logarithms would do neither, but is never at its lowest: it rewards ever larger ratios,
+    and depth that is stretched without end. Here a pair costs nothing once its order is as sure as the pseudo-depth's.
 
     Args:
         depth: D > 0, (B, 1, H, W); gets gradient.
@@ -43,7 +44,7 @@ def mask_ranking_loss(
     for a, b, counts in (_unreliable_pairs(reliability.flatten(1), mask, generator), _global_pairs(mask, generator)):
         difference = log_pseudo.gather(1, a) - log_pseudo.gather(1, b)
         order = difference.sign() * (difference.abs() > math.log(MIN_RATIO)) * counts
-        cost = F.softplus(-order * (log_depth.gather(1, a) - log_depth.gather(1, b)))
+        cost = F.relu(math.log(MIN_RATIO) - order * (log_depth.gather(1, a) - log_depth.gather(1, b)))
         total, count = total + (cost * order.abs()).sum(), count + order.abs().sum()
     return total / count.clamp(min=1)
 
@@ -59,8 +60,9 @@ def _unreliable_pairs(
     slots = int(UNRELIABLE_SHARE * num_pixels)
     drawn = torch.rand(len(mask), slots, generator=generator, device=mask.device)
     partner = unreliable + (drawn * (known - unreliable)).long()
+    partner = torch.minimum(partner, (known - 1).clamp(min=0))  # the product may be rounded up
     counts = torch.arange(slots, device=mask.device) < unreliable
-    return order[:, :slots], order.gather(1, partner.clamp(max=num_pixels - 1)), counts
+    return order[:, :slots], order.gather(1, partner), counts
 
 
 def _global_pairs(mask: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:

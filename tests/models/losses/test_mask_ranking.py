@@ -27,9 +27,18 @@ def test_two_depths_by_hand():
     pseudo = torch.ones(B, 1, H, W, dtype=DOUBLE)
     pseudo[..., W // 2 :] = 3.0
     depth = torch.where(pseudo > 1, 2.0, 1.0).to(DOUBLE)
-    right, wrong = loss_of(depth, pseudo, pseudo), loss_of(1 / depth, pseudo, pseudo)
-    assert right.item() == pytest.approx(math.log(1 + 1 / 2))
-    assert wrong.item() == pytest.approx(math.log(1 + 2))
+    flat, wrong = loss_of(torch.ones_like(depth), pseudo, pseudo), loss_of(1 / depth, pseudo, pseudo)
+    assert loss_of(depth, pseudo, pseudo) == 0
+    assert flat.item() == pytest.approx(math.log(1.15))
+    assert wrong.item() == pytest.approx(math.log(1.15) + math.log(2))
+
+
+def test_the_pseudo_depth_itself_costs_nothing_and_stretching_it_gains_nothing():
+    """A softplus rewards every larger ratio, and trained depth that was stretched without end."""
+    _, pseudo, reliability = inputs()
+    for power in (1, 2, 8):
+        assert loss_of(pseudo**power, pseudo, reliability) == 0
+    assert loss_of(pseudo**0.5, pseudo, reliability) > 0
 
 
 def test_no_scale_of_either_depth_changes_anything_and_nothing_overflows():
