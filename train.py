@@ -152,6 +152,7 @@ def end_epoch(
 def evaluate(run: RunState, epoch: int, monitor: TrainingMonitor, predictor: Predictor, held_out: HeldOut) -> None:
     """Scores on what is held out; the checkpoint ``best`` has the lowest so far."""
     run.engine.check()
+    run.engine.share_statistics()
     batch_size = run.options["batch_size"]
     scores, ranked_by = score_held_out(held_out, predictor, run.engine, batch_size, f"eval, epoch {epoch}")
     monitor.scores("eval", scores, run.iteration)

@@ -13,11 +13,19 @@ from data.base_dataset import BaseDataset, Sample, to_image_tensor
 from data.clips import Clip
 from data.flow_cache import FlowCache, make_flow_estimator
 from data.formats import FORMATS, open_clips, open_sequences
+from data.formats.packed import PACKED_JSON
 from data.pseudo_depth import PseudoDepth
 from data.transforms import Preprocessing, grid_size, resize_sample
-from data.view_mask import find_view
+from data.view_mask import find_view, resize_view
 from util.errors import UserError
-from util.intrinsics import INTRINSICS_JSON, Intrinsics, intrinsics_from_fov, read_intrinsics, scale_intrinsics
+from util.intrinsics import (
+    INTRINSICS_JSON,
+    Intrinsics,
+    NoPinhole,
+    intrinsics_from_fov,
+    read_intrinsics,
+    scale_intrinsics,
+)
 
 CLIPS = "folder"
 VIEW_FRAMES = 16  # of a clip, in which its view is looked for
@@ -77,10 +85,14 @@ class ClipsDataset(BaseDataset):
             cache = FlowCache.filled(
                 opt, root, clips, make_flow_estimator(opt), "_undistorted" if opt.undistort else ""
             )
+        packed = (root.parent / PACKED_JSON).is_file()
         if "pseudo_depth" in opt.video_parts:
+            if packed:
+                raise UserError(f"{root} is packed, and pseudo-depth is found by the frames' own names; give the clips")
             pseudo = PseudoDepth.from_options(opt, root, clips)
         if "intrinsics" in opt.video_parts:
-            clips = with_cameras(clips, opt.fov)
+            # Frames were resized in packing, not always with their aspect: a guess from their size now would be wrong.
+            clips = with_cameras(clips, None if packed else opt.fov)
         return cls(
             clips,
             Preprocessing.from_options(opt),
@@ -112,7 +124,7 @@ class ClipsDataset(BaseDataset):
                 f"no clip has {(length - 1) * step + 1} frames (the longest of {len(clips)} has {longest}); "
                 "use a smaller --clip_length or --frame_step"
             )
-        self.intrinsics = [read_clip_intrinsics(clip) for clip in clips]
+        self.intrinsics = [_camera_or_none(clip, guessing=True) for clip in clips]
         self.views = ClipViews() if view else None
 
     def __len__(self) -> int:
@@ -160,10 +172,31 @@ class ClipViews:
     def of(self, clip: Clip) -> Tensor:
         """bool (1, H, W), from ``VIEW_FRAMES`` frames spread over the clip and, if there is one, its view file."""
         if clip.name not in self._known:
-            picked = np.linspace(0, len(clip) - 1, min(VIEW_FRAMES, len(clip))).astype(int)
-            view, told = find_view(clip.read(int(index), 1)[0] for index in picked), clip.view()
-            self._known[clip.name] = torch.from_numpy(view if told is None else view & told)[None]
+            view, told = find_view(_readable_frames(clip)), clip.view()
+            view = view if told is None else view & resize_view(told, view.shape)
+            self._known[clip.name] = torch.from_numpy(view)[None]
         return self._known[clip.name]
+
+
+def _readable_frames(clip: Clip) -> list[np.ndarray]:
+    """Frames spread over the clip; some that cannot be read spoil nothing but the samples that they are in.
+
+    Raises:
+        UserError, OSError: none of them can be read, or they differ in size.
+    """
+    frames, faults = [], []
+    for index in np.linspace(0, len(clip) - 1, min(VIEW_FRAMES, len(clip))).astype(int):
+        try:
+            frames += clip.read(int(index), 1)
+        except (UserError, OSError) as fault:
+            faults.append(fault)
+    if not frames:
+        raise faults[0]
+    sizes = sorted({frame.shape[:2] for frame in frames})
+    if len(sizes) > 1:
+        listed = " and ".join(f"{height}x{width}" for height, width in sizes)
+        raise UserError(f"the frames of clip {clip.place} differ in size ({listed}); make clips of one size each")
+    return frames
 
 
 def with_cameras(clips: list[Clip], fov_deg: float | None) -> list[Clip]:
@@ -172,14 +205,25 @@ def with_cameras(clips: list[Clip], fov_deg: float | None) -> list[Clip]:
     Raises:
         UserError: a clip has none, and no field of view is given.
     """
-    unknown = [clip for clip in clips if read_clip_intrinsics(clip) is None]
+    unknown = [clip for clip in clips if _camera_or_none(clip, fov_deg is not None) is None]
     if unknown and fov_deg is None:
         raise UserError(
             f"{len(unknown)} of {len(clips)} clips have no camera, e.g. {unknown[0].place}; write an "
-            f"{INTRINSICS_JSON} beside their frames, or give the endoscope's field of view by --fov DEGREES (with "
-            "--learn_intrinsics where it is a guess)"
+            f"{INTRINSICS_JSON} beside their frames (before packing them), or give the endoscope's field of view by "
+            "--fov DEGREES, with --learn_intrinsics where it is a guess"
         )
-    return [replace(clip, camera=guess_camera(clip, fov_deg)) if clip in unknown else clip for clip in clips]
+    names = {clip.name for clip in unknown}
+    return [replace(clip, camera=guess_camera(clip, fov_deg)) if clip.name in names else clip for clip in clips]
+
+
+def _camera_or_none(clip: Clip, guessing: bool) -> Intrinsics | None:
+    """The clip's camera; one that bends lines is an error, or is none where the user gives a guess for such."""
+    try:
+        return read_clip_intrinsics(clip)
+    except NoPinhole:
+        if not guessing:
+            raise
+        return None
 
 
 def guess_camera(clip: Clip, fov_deg: float) -> Intrinsics:

@@ -46,7 +46,7 @@ class Batches(Dataset):
     def __getitem__(self, keys: list[SampleKey]) -> Loaded:
         try:
             samples, skipped = self._read(keys)
-            _require_one_size(samples)
+            require_one_size(samples)
         except (UserError, OSError) as fault:
             return Loaded({}, {}, fault)
         return Loaded(default_collate(samples), skipped)
@@ -62,7 +62,11 @@ class Batches(Dataset):
         return samples, skipped
 
 
-def _require_one_size(samples: list[Sample]) -> None:
+def require_one_size(samples: list[Sample]) -> None:
+    """
+    Raises:
+        UserError: the frames of a batch differ in size; lists the sizes.
+    """
     sizes = {tuple(tensor.shape[-2:]) for sample in samples for tensor in list(sample.values())[:1]}
     if len(sizes) > 1:
         listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes))

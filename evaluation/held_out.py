@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from data.clips_dataset import ClipsDataset
+from data.clips_dataset import CLIPS, ClipsDataset
+from data.loading import require_one_size
 from data.pairs_dataset import PairsDataset
 from evaluation.predictor import Predictor
 from evaluation.scores import find_split, gathered, score_pairs
@@ -39,7 +40,7 @@ def find_held_out(opt: Namespace, method: BaseModel) -> HeldOut | None:
     """
     if method.validates_by(opt) == "depth":
         return find_split(opt, EVAL)
-    root = opt.val_video_root or opt.dataroot / f"video_{EVAL}"
+    root = opt.val_video_root or (opt.dataroot / f"video_{EVAL}" if opt.video_dataset == CLIPS else opt.dataroot)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root} of clips to validate on; give --val_video_root")
     parts = [part for part in opt.video_parts if part not in GUIDES]
@@ -66,8 +67,14 @@ def score_held_out(data: HeldOut, predictor: Predictor, engine: Engine, batch_si
     rows = [row for share in shares for row in share]
     if not rows:
         raise UserError("there is no clip to validate on")
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    means = {name: _mean_of_known([row[name] for row in rows]) for name in rows[0]}
     return HeldOutScores(means | {"total": sum(means.values())}, "total")
+
+
+def _mean_of_known(values: list[float]) -> float:
+    """Mean of the batches that say something; infinite when none does."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("inf")
 
 
 @torch.no_grad()
@@ -81,6 +88,7 @@ def _mean_terms(data: ClipsDataset, engine: Engine, batch_size: int, what: str) 
     with progress_bar(len(starts), what, "batches") if engine.processes.main else tqdm(disable=True) as bar:
         for start in starts:
             samples = [data[index] for index in range(start, min(start + batch_size, len(data)))]
+            require_one_size(samples)
             with engine.precision.autocast():
                 terms = engine.method.validation_terms(engine.to_device({"video": default_collate(samples)}))
             rows.append({name: float(term) for name, term in terms.items()})

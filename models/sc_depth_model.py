@@ -22,7 +22,7 @@ from models.losses.normal_ranking import normal_ranking_loss
 from models.losses.photometric import standardise, unstandardise
 from models.losses.rectification import known_angles, rotation_consistency, rotation_triplet
 from models.losses.smoothness import edge_aware_smoothness
-from models.losses.view_pairs import PairSwitches, PairTerms, best_neighbour, masked_mean, pair_terms
+from models.losses.view_pairs import MIN_PIXELS, PairSwitches, PairTerms, best_neighbour, masked_mean, pair_terms
 from models.networks.focal import FocalLengths
 from models.networks.resnet_encoder import NUM_LAYERS, load_imagenet_weights
 from models.networks.sc_depth import DepthNet, PoseNet
@@ -36,12 +36,19 @@ from util.watchdog import Symptom
 SHOWN_DEPTH = 3.0  # darkest colour in pictures, in median depths of the frame: there is no unit
 
 STILL_CAMERA = Symptom(
-    name="hardly any pixel moves",
-    reads=("kept",),
-    holds=lambda means: means["kept"] < 0.05,
+    name="the camera hardly moves",
+    reads=("kept", "step"),  # noise alone keeps half of the pixels of a still film
+    holds=lambda means: means["kept"] < 0.05 or means["step"] < 0.001,
     patience=3,
     advice="depth can be learned from motion only; take frames that are farther apart (--frame_step, or --min_motion "
     "of data.prepare_video), and look at the view and highlight masks in the pictures",
+)
+STRETCHED_DEPTH = Symptom(
+    name="the predicted depth is stretched without measure",
+    reads=("depth_spread",),
+    holds=lambda means: means["depth_spread"] > 3,
+    patience=3,
+    advice="usual causes are a --lr too high and, for V3, pseudo-depth of another kind than --pseudo_depth_kind says",
 )
 CONSTANT_DEPTH = Symptom(
     name="the predicted depth is almost constant",
@@ -94,11 +101,11 @@ class ScDepthModel(BaseModel):
     @classmethod
     def check_options(cls, parser: ArgumentParser, opt: Namespace) -> None:
         for name in (name for name in vars(opt) if name.startswith("lambda_")):
-            if getattr(opt, name) < 0:
+            if not getattr(opt, name) >= 0:
                 parser.error(f"--{name} {getattr(opt, name)}: must not be negative")
-        if opt.pose_scale <= 0:
+        if not opt.pose_scale > 0:
             parser.error(f"--pose_scale {opt.pose_scale}: must be positive")
-        if opt.highlight_level <= 0:
+        if not opt.highlight_level > 0:
             parser.error(f"--highlight_level {opt.highlight_level}: must be positive (1.1 masks nothing)")
 
     @classmethod
@@ -134,7 +141,7 @@ class ScDepthModel(BaseModel):
         return {name: network for name, network in self.networks().items() if name != "net_camera"}
 
     def symptoms(self) -> list[Symptom]:
-        return [STILL_CAMERA, CONSTANT_DEPTH, DISAGREEMENT]
+        return [STILL_CAMERA, CONSTANT_DEPTH, STRETCHED_DEPTH, DISAGREEMENT]
 
     def load_networks(self, states: Mapping[str, Mapping[str, Tensor]], source: str) -> None:
         states = ours_from_published(states)
@@ -192,7 +199,8 @@ class ScDepthModel(BaseModel):
         tgt = triplet.tgt.repeat(len(triplet.refs), 1, 1, 1)
         refs, turned = triplet.refs.flatten(0, 1), rectified.refs.flatten(0, 1)
         known, usable = known_angles(before)
-        made_up = triplet.turned(known).refs.flatten(0, 1)
+        with torch.no_grad():  # an example, whatever the camera
+            made_up = triplet.turned(known).refs.flatten(0, 1)
         example = torch.where(usable[:, None, None, None], turned.detach(), made_up)
         after, again = self.net_rectify(torch.cat((tgt, example)), torch.cat((turned, refs))).chunk(2)
         terms = {
@@ -307,7 +315,10 @@ class ScDepthModel(BaseModel):
         triplet = self.triplet(batch["video"])
         if self.opt.sc_version == 2:
             triplet = self.rectify(triplet)[0]
-        return {"photo": self.consistency_terms(self.pairs(triplet), len(triplet.refs))["photo"]}
+        pairs = self.pairs(triplet)
+        photo = self.consistency_terms(pairs, len(triplet.refs))["photo"]
+        # Else networks that throw every pixel out of view would be the best ones.
+        return {"photo": torch.where(pairs.terms.mask.sum() > MIN_PIXELS, photo, torch.nan)}
 
     @torch.no_grad()
     def visuals(self, batch: Batch) -> dict[str, Picture]:

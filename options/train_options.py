@@ -138,7 +138,10 @@ def add_engine_options(parser: ArgumentParser) -> None:
     """How the machine is used. All but --ema, --clip_norm and --precision leave what is learned as it is."""
     group = parser.add_argument_group("engine")
     group.add_argument(
-        "--accumulate", type=int, default=1, help="work on a batch in this many parts: less memory, the same result"
+        "--accumulate",
+        type=int,
+        default=1,
+        help="work on a batch in this many parts: less memory, the same result but for batch norm",
     )
     group.add_argument(
         "--checkpoint_activations", action="store_true", help="compute activations twice: less memory, slower"

@@ -91,6 +91,13 @@ def test_a_killed_run_goes_on_to_the_bit(version, dataroot, tmp_path):
         assert_equal(whole[part], parts[part], part)
 
 
+@pytest.mark.parametrize("changed", ["--learn_intrinsics", "--sc_version=2"])
+def test_a_run_cannot_go_on_with_other_networks(changed, dataroot, tmp_path):
+    assert train(dataroot, tmp_path, "--max_steps=1", "--no_report").code == 0
+    outcome = train(dataroot, tmp_path, "--continue_train", changed)
+    assert_one_error(outcome, "has the networks net_depth, net_pose", "--load_pretrain")
+
+
 def test_photometric_validation_needs_no_depth(tmp_path):
     root = write_data_set(tmp_path / "data")
     for folder in ("train_A", "train_B", "eval_A", "eval_B", "test_A", "test_B", "pseudo_depth", "video_test"):

@@ -69,6 +69,15 @@ class Processes:
             dist.all_reduce(flags, dist.ReduceOp.MAX, group=self.control)
         return bool(flags)
 
+    def average_(self, tensor: torch.Tensor) -> None:
+        """The mean over the processes takes the place of each one's values, float tensors on any device."""
+        if self.size == 1:
+            return
+        mean = tensor.detach().cpu().double() / self.size
+        with _together():
+            dist.all_reduce(mean, group=self.control)
+        tensor.copy_(mean)
+
     @contextmanager
     def main_first(self) -> Iterator[None]:
         """The block runs in the main process, then in the others: they find made what it makes."""

@@ -193,6 +193,18 @@ class Engine:
         found = self.processes.gather(self._record.first_bad())
         return {name: min(one[name] for one in found if name in one) for one in found for name in one}
 
+    @torch.no_grad()
+    def share_statistics(self) -> None:
+        """The running statistics of norms become those of all processes: each has seen its share of the batches.
+
+        Before they are used or saved; training does not read them. All processes must call it together.
+        """
+        if self.processes.size > 1:
+            for network in self.method.networks().values():
+                for buffer in network.buffers():
+                    if buffer.is_floating_point():
+                        self.processes.average_(buffer)
+
     def to_device(self, batch: Batch) -> Batch:
         """A batch on the device; on its way there when it comes from pinned memory."""
         return {

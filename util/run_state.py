@@ -72,6 +72,7 @@ class RunState:
             UserError: a file cannot be written.
         """
         self.engine.check()
+        self.engine.share_statistics()
         engine_state = self.engine.state_dict(tensors=self.writes)
         if not self.writes:
             return
@@ -106,6 +107,7 @@ class RunState:
             raise UserError(f"{path} is a checkpoint of --model {state['model']}, not of {self.options['model']}")
         self._require_fixed_options(path, state["options"])
         self._require_same_size(path, state.get("batches_per_pass", {}))
+        self._require_same_networks(path, list(state["networks"]))
         self.engine.method.load_networks(state["networks"], str(path))  # names what differs, before anything changes
         self.streams.load_state_dict(state["streams"])
         self.engine.load_state_dict(state)
@@ -135,6 +137,14 @@ class RunState:
                     f"{path} was trained with {changed}, so {unknown} is not known here; keep these "
                     f"options, or begin a new run from its weights by --load_pretrain {path}"
                 )
+
+    def _require_same_networks(self, path: Path, before: list[str]) -> None:
+        now = list(self.engine.method.networks())
+        if set(before) != set(now):
+            raise UserError(
+                f"{path} has the networks {', '.join(sorted(before))}, these options make {', '.join(sorted(now))}; "
+                f"keep the options, or begin a new run from its weights by --load_pretrain {path}"
+            )
 
     def _require_same_size(self, path: Path, before: dict[str, int]) -> None:
         now = self.streams.batches_per_pass

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from models.geometry.camera import backproject
 
+TINY = 1e-8  # depth, in any unit
 SOBEL_SUM = 8.0  # what a slope of 1 a pixel gives
 
 
@@ -25,7 +26,9 @@ def normals_from_depth(depth: Tensor, K: Tensor) -> Tensor:
     Returns:
         (B, 3, H, W), at least float32; 0 where the points around do not span a plane.
     """
-    along_x, along_y = sobel_gradients(backproject(depth, K))
+    # The steps from pixel to pixel, in units of what they are on a wall: small depths must not vanish in a square.
+    unit = depth.detach().clamp(min=TINY) / K[:, 0, 0, None, None, None]
+    along_x, along_y = (gradient / unit for gradient in sobel_gradients(backproject(depth, K)))
     return F.normalize(torch.linalg.cross(along_x, along_y, dim=1), dim=1, eps=1e-12)
 
 

@@ -21,8 +21,8 @@ def mask_ranking_loss(
     over the pairs with such an order. Pairs are each of the least reliable fifth of an image's pixels with one of the
     others, and a tenth as many pairs of any two pixels, drawn independently, so that they lie anywhere. Source:
     SC-DepthV3 (Sun et al., TPAMI 2023), whose log(1 + exp(-t (D_A - D_B))) depends on the arbitrary scale of the depth
-    and overflows. Its softplus of logarithms would do neither, but is never at its lowest: it rewards ever larger ratios,
-    and depth that is stretched without end. Here a pair costs nothing once its order is as sure as the pseudo-depth's.
+    and overflows. A softplus of logarithms does neither, but is never at its lowest: it rewards ever larger ratios and
+    stretches depth without end. Here a pair costs nothing once its order is as sure as the pseudo-depth's.
 
     Args:
         depth: D > 0, (B, 1, H, W); gets gradient.

@@ -204,6 +204,49 @@ def test_a_missing_camera_is_an_error_that_says_what_to_do(tiny_set):
         ClipsDataset.from_options(make_options(tiny_set, video_parts=["intrinsics"]))
 
 
+def test_a_guess_takes_the_place_of_a_camera_that_bends_lines(tiny_set):
+    fisheye = {"model": "fisheye", "width": 28, "height": 20, "fx": 21.0, "fy": 22.0, "cx": 13.0, "cy": 9.0}
+    (tiny_set / "video_train" / "first" / "intrinsics.json").write_text(json.dumps(fisheye))
+    with pytest.raises(UserError, match="fisheye camera"):
+        ClipsDataset.from_options(make_options(tiny_set, video_parts=["intrinsics"]))
+    options = make_options(tiny_set, video_parts=["intrinsics"], fov=90.0, resize_or_crop="none")
+    assert ClipsDataset.from_options(options)[0]["intrinsics"][0, 0] == 14
+    assert "intrinsics" not in ClipsDataset.from_options(make_options(tiny_set, video_parts=[]))[0]
+
+
+def test_frames_of_two_sizes_in_a_clip_are_an_error_that_names_it(tiny_set, save):
+    save(tiny_set / "video_train" / "first" / "0002.png", np.full((9, 9, 3), 90))
+    dataset = ClipsDataset.from_options(make_options(tiny_set, video_parts=["view"]))
+    with pytest.raises(UserError, match=r"clip .*first differ in size \(9x9 and 20x28\)"):
+        dataset[0]
+
+
+def test_a_damaged_frame_spoils_only_the_samples_that_it_is_in(tiny_set):
+    damaged = tiny_set / "video_train" / "first" / "0004.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    dataset = ClipsDataset.from_options(make_options(tiny_set, video_parts=["view"]))
+    assert dataset[0]["view"].any()
+    with pytest.raises(UserError, match=r"0004\.png"):
+        dataset[3]
+
+
+def test_a_view_file_of_another_size_is_resized(tmp_path, save):
+    folder = tmp_path / "set" / "video_train" / "clip"
+    for number in range(3):
+        save(folder / f"{number}.png", np.random.default_rng(number).integers(60, 255, (*SIZE, 3)))
+    overlay = np.ones((2 * SIZE[0], 2 * SIZE[1]), bool)
+    overlay[:8, :10] = False
+    write_clip_view(folder / "view.npy", overlay)
+    options = make_options(tmp_path / "set", video_parts=["view"], resize_or_crop="none", clip_length=3)
+    assert torch.equal(ClipsDataset.from_options(options)[0]["view"], torch.from_numpy(overlay[::2, ::2])[None])
+
+
+def test_pseudo_depth_of_a_packed_set_is_refused(tiny_set):
+    (tiny_set / "packed.json").write_text("{}")
+    with pytest.raises(UserError, match=r"packed"):
+        ClipsDataset.from_options(make_options(tiny_set, video_parts=["pseudo_depth"]))
+
+
 def test_pseudo_depth_is_that_of_the_middle_frame(tiny_set, save):
     for clip, count in (("first", 5), ("second", 4)):
         for number in range(count):

@@ -77,6 +77,19 @@ def test_scores_of_clips_are_means_over_batches_and_their_sum_is_ranked(tmp_path
     assert method.sizes == [2, 2]
 
 
+def test_batches_that_say_nothing_do_not_count_and_none_at_all_is_the_worst(tmp_path):
+    class Silent(Judged):
+        def validation_terms(self, batch):
+            bright = super().validation_terms(batch)["bright"]
+            return {"bright": bright.where(bright > self.least, bright.new_tensor(float("nan")))}
+
+    method = Silent()
+    method.least = 50
+    assert score(clips_of(tmp_path, [10, 30, 50, 110]), method).scores["total"] == pytest.approx(80, rel=1e-5)
+    method.least = 200
+    assert score(clips_of(tmp_path, [10, 30, 50, 110]), method).scores["total"] == float("inf")
+
+
 def test_every_batch_is_full_also_where_the_clips_cannot_be_divided_into_such(tmp_path):
     method = Judged()
     score(clips_of(tmp_path, [10, 20, 30]), method)

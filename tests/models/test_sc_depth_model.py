@@ -112,8 +112,8 @@ def test_black_corners_change_nothing_whatever_is_in_them():
     """Beyond what the networks see of them, which is not a matter of the losses: the depths are kept here."""
     method, batch = make_method("--no_auto_mask").eval(), video()
     triplet = method.triplet(batch)
-    spoiled = torch.where(batch["view"][:, None], batch["frames"], 0.9)
-    other = method.triplet(batch | {"frames": spoiled})._replace(refs=triplet.refs)
+    spoiled = torch.where(batch["view"][:, None], batch["frames"], 0.5)  # no highlight, which is masked anyway
+    other = method.triplet(batch | {"frames": spoiled})
     depth = smooth(1, 1, 6) + 0.3
     method.depth, method.net_pose = lambda images: depth, Constant(0.02, -0.01, 0.03, 0.01, 0.0, -0.01)
     pairs, spoiled_pairs = method.pairs(triplet), method.pairs(other)
@@ -187,7 +187,7 @@ def test_rectified_neighbours_look_along_the_target():
 
 
 def test_v2_composes_the_whole_motion():
-    """X_src = R_rectify (R X_tgt + t): a point moved by both lands where the warp of the rectified neighbour reads."""
+    """X_src = R_rectify (R X_tgt + t)."""
     method = make_method(version=2)
     method.net_rectify, method.net_pose = Constant(0.02, -0.03, 0.04), Constant(0.1, -0.2, 0.3, 0.01, 0.02, -0.03)
     frames, K = video()["frames"], video()["intrinsics"]
@@ -347,11 +347,43 @@ def test_depth_alone_predicts_no_motion():
     assert not other.predicts_motion
 
 
+def test_networks_that_throw_every_pixel_out_of_view_are_not_the_best():
+    method, batch = make_method("--no_auto_mask").eval(), video()
+    method.net_pose = Constant(50.0, 0, 0, 0, 0, 0)
+    assert method.validation_terms({"video": batch})["photo"].isnan()
+    still = batch | {"frames": batch["frames"][:, :1].repeat(1, 3, 1, 1, 1)}
+    assert make_method().eval().validation_terms({"video": still})["photo"].isnan()
+
+
+def test_losses_against_pseudo_depth_leave_the_focal_lengths_alone():
+    method, batch = make_method("--learn_intrinsics", "--no_auto_mask", version=3), video()
+    update = update_of(method, batch)
+    guided = [term for name, term in update.terms.items() if name.startswith(("normal", "mask"))]
+    factors = method.net_camera.log_factor
+    gradient = torch.autograd.grad(sum(guided), factors, allow_unused=True, retain_graph=True)[0]
+    assert gradient is None or not gradient.any()
+    assert torch.autograd.grad(update.terms["photo"], factors)[0].any()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_step_in_half_precision_is_near_that_in_full(version, precision):
+    method, batch = make_method("--no_auto_mask", version=version), video()
+    full = update_of(method, batch)
+    with torch.autocast("cpu", dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[precision]):
+        half = update_of(method, batch)
+    for name in ("photo", "geometry"):
+        torch.testing.assert_close(half.terms[name], full.terms[name], rtol=0.1, atol=0.01)
+    sum(half.terms.values()).backward()
+    assert all(weight.grad.isfinite().all() for weight in method.parameters())
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["--lambda_geometry=-1"], "--lambda_geometry -1.0: must not be negative"),
         (["--pose_scale=0"], "--pose_scale 0.0: must be positive"),
+        (["--lambda_photo=nan"], "--lambda_photo nan: must not be negative"),
         (["--highlight_level=0"], "--highlight_level 0.0: must be positive"),
         (["--zoom=0.9"], "--zoom 0.9: must be at least 1"),
     ],

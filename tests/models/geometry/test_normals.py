@@ -32,6 +32,13 @@ def test_a_factor_on_the_depth_changes_nothing_but_an_offset_does():
     assert (normals_from_depth(depth + 0.5, K) - normals).abs().mean() > 0.01
 
 
+@pytest.mark.parametrize("distance", [1e-4, 30.0, 1e4])
+def test_no_depth_is_too_small_or_large_in_float32(distance):
+    camera = K.float() * torch.tensor([100.0, 100, 1]).view(1, 3, 1)  # as many pixels as large frames have
+    normals = normals_from_depth(torch.full((B, 1, H, W), distance), camera)
+    assert (normals[:, 2] > 0.999).all()
+
+
 def test_gradients_are_those_of_a_slope_and_a_pixel_wide():
     y, x = torch.meshgrid(torch.arange(5.0), torch.arange(6.0), indexing="ij")
     along_x, along_y = sobel_gradients((3 * x - 2 * y)[None, None])
