@@ -100,8 +100,8 @@ class Boards:
         """Mean scores by title and method; a table without scores is left out."""
         tables = by_title(self.depth)
         if self.scale is not None:
-            frames = self.scale.all()
-            tables = _insert_after(TITLES["median"], tables, {ONE_SCALE: frames.means()}) | {SCALES: frames.spread()}
+            scaled = {ONE_SCALE: self.scale.all().means()}
+            tables = _insert_after(TITLES["median"], tables, scaled) | {SCALES: self.scale.spread()}
         for part, board in self.parts.items():
             tables |= {f"{part.capitalize()}, {title.lower()}": rows for title, rows in by_title(board).items()}
         if self.path is not None:
@@ -112,7 +112,7 @@ class Boards:
         """What the tables do not say: scores clip by clip, and what could not be scored."""
         scale, poses = None, None
         if self.scale is not None:
-            scale = {"all": self.scale.all().spread(), "clips": {}}
+            scale = {"all": self.scale.spread(), "clips": {}}
             for clip, frames in self.scale.clips.items():
                 means = frames.means()
                 scale["clips"][clip] = {method: row | means[method] for method, row in frames.spread().items()}

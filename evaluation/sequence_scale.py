@@ -90,6 +90,14 @@ class SequenceScaleBoard:
             whole.add(frames)
         return whole
 
+    def spread(self) -> Means:
+        """``spread`` of all frames, and ``scale_spread_clip``, the mean over the clips of their own, by method."""
+        of_clips = [frames.spread() for frames in self.clips.values()]
+        return {
+            method: row | {"scale_spread_clip": float(np.mean([clip[method]["scale_spread"] for clip in of_clips]))}
+            for method, row in self.all().spread().items()
+        }
+
     def _score_clip(self, spool: IO[bytes]) -> ScaledFrames:
         methods = list(self._scales[0])
         scales = {method: [frame[method] for frame in self._scales] for method in methods}

@@ -15,7 +15,7 @@ from util.tables import markdown_table  # noqa: E402
 
 REFERENCES = {"constant": "constant depth", "brightness": "brightness prior"}
 SCORES = ("abs_rel", "rmse", "delta1")
-SCALE, PATH = ("scale_spread",), ("ate_mm", "rpe_step", "rpe_deg")
+SCALE, PATH = ("scale_spread_clip", "scale_spread"), ("ate_mm", "rpe_step", "rpe_deg")
 
 
 def main() -> None:
@@ -29,7 +29,8 @@ def main() -> None:
     video |= {name: reports[name]["video_depth"]["ours"] for name in runs}
     print(f"\nReal-domain clips (video_test), median-scaled\n\n{markdown_table(video, SCORES)}")
     ours = {name: reports[name]["video_scale"]["ours"] | reports[name]["video_path"]["ours"] for name in runs}
-    print(f"\nOne scale a clip, and the camera's path\n\n{markdown_table(ours, (*SCALE, *PATH))}")
+    title = "Spread of the frames' scales (within a clip, over all clips), and the camera's path"
+    print(f"\n{title}\n\n{markdown_table(ours, (*SCALE, *PATH))}")
 
 
 def read_report(run: Path) -> dict[str, Any]:

@@ -106,3 +106,11 @@ def test_the_frames_of_a_clip_wait_in_a_file_that_goes_with_it(tmp_path, monkeyp
     board_of([(gt, gt) for gt in gts], clips=["a", "a", "b", "b"], folder=tmp_path)
     assert [file.closed for file in opened] == [True, True]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_clips_of_one_scale_each_have_no_spread_within_but_one_over_all():
+    gts = truths(4)
+    board = board_of([(gts[0], gts[0]), (gts[1], gts[1]), (2 * gts[2], gts[2]), (2 * gts[3], gts[3])], clips="aabb")
+    spread = board.spread()["ours"]
+    assert spread["scale_spread_clip"] == pytest.approx(0.0, abs=1e-6)
+    assert spread["scale_spread"] == pytest.approx(0.25 / 0.75, rel=1e-6)

@@ -28,7 +28,7 @@ def test_rows_are_the_references_the_prior_and_the_runs(tmp_path):
     for name, abs_rel in (("v1", 0.25), ("v3", 0.2)):
         video = {"ours": scores(abs_rel), "constant": scores(0.7), "brightness": scores(0.31)}
         path = {"ours": {"ate_mm": 1.5, "rpe_step": 0.2, "rpe_deg": 0.3}}
-        spread = {"ours": {"scale_spread": 0.04}}
+        spread = {"ours": {"scale_spread": 0.04, "scale_spread_clip": 0.02}}
         write_report(tmp_path / name, abs_rel, video_depth=video, video_scale=spread, video_path=path)
     done = run(tmp_path, "prior", "v1", "v3")
     assert done.returncode == 0, done.stderr
