@@ -32,7 +32,7 @@ from util.monitor import TrainingMonitor
 from util.random_state import seed_everything
 from util.run_lock import RunLock
 from util.run_state import RunState, check_run_folder, load_pretrained, open_run_folder
-from util.schedule import EpochEnds, rate_factor
+from util.schedule import EpochEnds, Rates
 from util.step_faults import StepFaults
 from util.updates import Progress
 from util.watchdog import Watchdog, loss_scale_symptom
@@ -113,20 +113,20 @@ def train(opt: Namespace, run: RunState, streams: StreamMixer, predictor: Predic
     """
     engine, batches, processes = run.engine, run.streams, run.engine.processes
     total = min((opt.niter + opt.niter_decay) * len(batches), opt.max_steps or sys.maxsize)
-    due = EpochEnds(len(batches), total, opt)
+    due, rates = EpochEnds(len(batches), total, opt), Rates.from_options(opt)
     faults = StepFaults(engine, run.folder, run.options, streams.files_of, memory=opt.print_freq)
     stop = StopRequest(echo_s=ECHO_S if processes.size > 1 else 0.0)
     with make_monitor(opt, run, total) as monitor, stop, faults.told():
         end_epoch(run, due, monitor, predictor, held_out)
         while run.iteration < total:
             epoch = batches.epoch
-            engine.set_rate(rate_factor(epoch, opt.niter, opt.niter_decay))
             engine.begin_epoch(epoch)
             while batches.epoch == epoch and run.iteration < total:
                 progress, numbers = Progress(epoch, run.iteration + 1, batches.passes), batches.state_dict()
                 with monitor.loading():
                     batch = batches.next()
                 faults.remember(progress.iteration, {stream: numbers[stream] for stream in batch})
+                engine.set_rate(rates.factor(epoch, run.iteration))
                 engine.step(batch, progress)
                 run.iteration += 1
                 monitor.after_step(progress, engine, batch)

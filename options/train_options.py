@@ -105,7 +105,15 @@ def add_training_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--niter", type=int, default=0, help="epochs at the base learning rate")
     group.add_argument("--niter_decay", type=int, default=80, help="epochs over which the rate falls linearly to 0")
-    group.add_argument("--lr", type=float, default=5e-5, help="base learning rate of Adam")
+    group.add_argument("--lr", type=float, default=5e-5, help="base learning rate")
+    group.add_argument(
+        "--lr_policy",
+        choices=("linear", "cyclic"),
+        default="linear",
+        help="linear: --niter epochs, then down; cyclic: from --lr_low up to --lr and back, again and again",
+    )
+    group.add_argument("--lr_low", type=float, default=1e-4, help="where a cycle of --lr_policy cyclic begins")
+    group.add_argument("--lr_half_cycle", type=int, default=1000, help="iterations from --lr_low up to --lr")
     group.add_argument("--beta1", type=float, default=0.5, help="first momentum of Adam")
     group.add_argument("--max_steps", type=int, help="end the run after this many iterations, wherever it is")
     group.add_argument("--continue_train", action="store_true", help="go on with the run of this name where it stopped")
@@ -168,9 +176,11 @@ def check_training_options(parser: ArgumentParser, opt: Namespace) -> None:
         )
     if not opt.lr > 0:
         parser.error(f"--lr {opt.lr}: must be positive")
+    if opt.lr_policy == "cyclic" and not 0 <= opt.lr_low <= opt.lr:
+        parser.error(f"--lr_low {opt.lr_low}: must lie between 0 and --lr {opt.lr}")
     if opt.max_steps is not None and opt.max_steps < 1:
         parser.error(f"--max_steps {opt.max_steps}: must be at least 1")
-    for name in (*FREQUENCIES, "keep_last", "accumulate"):
+    for name in (*FREQUENCIES, "keep_last", "accumulate", "lr_half_cycle"):
         if getattr(opt, name) < 1:
             parser.error(f"--{name} {getattr(opt, name)}: must be at least 1")
     for name in ("clip_norm", "skip_nonfinite"):

@@ -121,10 +121,13 @@ class Engine:
         self.method.train()
         parts = split_batch(self.to_device(batch), self.settings.accumulate)
         steps = [self.method.training_step(part, progress) for part in parts]
-        before = self._left_out
+        before, buffers = self._left_out, self._copied_buffers()
         while self._next_update(steps, progress.iteration):
             pass
         self._spoiled = self._spoiled + 1 if self._left_out > before else 0
+        if self._spoiled:  # running statistics of norms have seen what was left out, and may not be finite either
+            for buffer, kept in buffers:
+                buffer.copy_(kept)
         if self._spoiled > self.settings.skip_nonfinite:
             self._give_up(progress.iteration)
         self.averages.update(progress.iteration)
@@ -144,6 +147,13 @@ class Engine:
             self._record.add(update.terms | update.facts, iteration)
         self._left_out += not updater.step()
         return True
+
+    def _copied_buffers(self) -> list[tuple[Tensor, Tensor]]:
+        """Buffers of the networks with copies of them, where updates may be left out."""
+        if not self.settings.skip_nonfinite:
+            return []
+        networks = self.method.networks().values()
+        return [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
 
     def _give_up(self, iteration: int) -> NoReturn:
         bad = tuple(self._first_bad())

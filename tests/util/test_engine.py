@@ -282,6 +282,26 @@ def test_updates_that_are_not_finite_are_left_out_when_that_is_allowed():
     assert weights(engine)[0] == pytest.approx(1 - 2 * 0.1)
 
 
+def test_running_statistics_do_not_see_a_batch_that_was_left_out():
+    def step(method, x, progress):
+        factor = float("nan") if progress.iteration == 2 else 1.0
+        yield Update("G", {"spread": (method.net_G.norm(x[:, None] * factor) * method.net_G.w).square().mean()})
+
+    def after(iterations):
+        torch.manual_seed(0)
+        method = Toy(step)
+        method.net_G.norm = nn.BatchNorm1d(1, affine=False)
+        engine = Engine(method, EngineSettings(skip_nonfinite=2))
+        for iteration in iterations:
+            engine.step(BATCH, Progress(1, iteration))
+        norm = method.net_G.norm
+        return norm.running_mean.item(), norm.running_var.item(), norm.num_batches_tracked.item()
+
+    assert after([1, 2]) == after([1])
+    assert after([1, 2, 3]) == after([1, 3])
+    assert after([1])[0] == pytest.approx(0.1 * 2.5)
+
+
 def test_too_many_updates_in_a_row_that_are_not_finite_end_the_run_with_good_weights():
     engine = make_engine(broken_in(1, 3, 4, 5), skip_nonfinite=2)
     for iteration in range(1, 5):
