@@ -13,6 +13,7 @@ from data.base_dataset import BaseDataset
 from data.clips_dataset import ClipsDataset
 from data.pairs_dataset import PairsDataset
 from data.phantom import prepare
+from data.sfm_pairs_dataset import SfmPairsDataset
 from data.streams import StreamMixer, build_mixer
 from data.transforms import Preprocessing
 from util.errors import UserError
@@ -20,6 +21,7 @@ from util.errors import UserError
 STREAMS: dict[str, Callable[[Namespace], BaseDataset]] = {
     "synthetic": lambda opt: PairsDataset.from_options(opt, opt.phase),
     "video": ClipsDataset.from_options,
+    "sfm": SfmPairsDataset.from_options,
 }
 FIRST_BATCH_SIZE = "batch_size"  # the option of the first stream of a method, which sets the length of an epoch
 OTHER_BATCH_SIZES = {"video": "video_batch_size"}  # those of streams that go along with it
@@ -51,8 +53,8 @@ def add_options(parser: ArgumentParser, is_train: bool) -> None:
             "--no_check", dest="check", action="store_false", help="train without the quick look at the data before"
         )
         prepare.add_options(parser)
-    for declare in (Preprocessing.add_options, PairsDataset.add_options, ClipsDataset.add_options):
-        declare(parser, is_train)
+    for kind in (Preprocessing, PairsDataset, ClipsDataset, SfmPairsDataset):
+        kind.add_options(parser, is_train)
 
 
 def check_options(parser: ArgumentParser, opt: Namespace) -> None:

@@ -13,6 +13,7 @@ from evaluation.region import EvalRegion
 from evaluation.scores import References, ScoreBoard, Scores, by_method
 from evaluation.segmentation import DynamicMasks
 from evaluation.sequence_scale import SequenceScaleBoard
+from evaluation.sparse import SparseBoard, interpolated_depth
 from evaluation.temporal import TemporalBoard
 from evaluation.trajectory import TrajectoryBoard
 from models.geometry.flow import FlowEstimator
@@ -21,6 +22,8 @@ TITLES = {"none": "Not aligned", "median": "Median-scaled", "scale_shift": "Scal
 ONE_SCALE = "One scale a sequence"
 SCALES = "Scales of the frames [mm / unit of depth]"
 PATHS = "Camera path, aligned by one similarity a clip"
+SPARSE = "At the points of structure from motion, median-scaled"
+AGREEMENT = "Frames seen from each other by the motion of SfM"
 PARTS = ("static", "dynamic")
 
 Tables = dict[str, dict[str, dict[str, float]]]  # title, method, metric
@@ -45,7 +48,7 @@ class Boards:
     """The boards that have a meaning for a method.
 
     Depth and its consistency over time always, one scale for a sequence where depth has no unit, the camera's path
-    where the method predicts motion.
+    where the method predicts motion, points of structure from motion where a clip has them.
 
     Args:
         predictor: the method.
@@ -71,10 +74,12 @@ class Boards:
         self.temporal = TemporalBoard(build_estimator, predictor.device, metric=predictor.metric)
         self.scale = None if predictor.metric or relative else SequenceScaleBoard(region, spool)
         self.path = TrajectoryBoard(predictor) if predictor.predicts_motion else None
+        self.sparse = SparseBoard()
 
     def add(self, frame: Frame, depth: np.ndarray) -> bool:
         """Score a frame and its predicted depth (H, W), in the order of the frames; whether its depth was judged."""
-        depths = by_method(depth, frame.rgb, self.references)
+        self.sparse.add(frame, depth)
+        depths = by_method(depth, frame.rgb, self.references) | _from_points(frame)
         # A truth of unknown scale and offset has neither depth in mm nor ratios of depth over time.
         truth = {} if frame.gt_mm is None or self.judging.relative_truth else {"truth": frame.gt_mm}
         self.temporal.add(frame, depths | truth)
@@ -92,7 +97,7 @@ class Boards:
 
     def finish(self) -> None:
         """To be called after the last frame."""
-        for board in (self.scale, self.path):
+        for board in (self.scale, self.path, self.sparse):
             if board is not None:
                 board.finish()
 
@@ -106,6 +111,7 @@ class Boards:
             tables |= {f"{part.capitalize()}, {title.lower()}": rows for title, rows in by_title(board).items()}
         if self.path is not None:
             tables[PATHS] = self.path.means()
+        tables |= {SPARSE: self.sparse.means(), AGREEMENT: self.sparse.agreement_means()}
         return {title: rows for title, rows in tables.items() if rows}
 
     def details(self) -> dict[str, Any]:
@@ -120,13 +126,22 @@ class Boards:
             clips = {clip: paths.scores for clip, paths in self.path.clips.items()}
             poses = {"mean": self.path.means(), "clips": clips, "unscored": self.path.unscored}
         parts = {part: {"scored": len(board.names)} for part, board in self.parts.items()}
-        return {"unscored": self.depth.unscored, "parts": parts, "scale": scale, "poses": poses}
+        sparse = {"unscored": self.sparse.unscored} if self.sparse.rows or self.sparse.unscored else None
+        return {"unscored": self.depth.unscored, "parts": parts, "scale": scale, "poses": poses, "sparse": sparse}
 
 
 def by_title(board: ScoreBoard) -> Tables:
     """Mean scores by the alignment's title and method."""
     means: Scores = board.means()
     return {TITLES[align]: {method: rows[align] for method, rows in means.items()} for align in board.alignments}
+
+
+def _from_points(frame: Frame) -> dict[str, np.ndarray]:
+    """What SfM alone says of a frame whose depth is judged."""
+    if frame.sparse is None or frame.gt_mm is None:
+        return {}
+    depth = interpolated_depth(frame.sparse, frame.gt_mm.shape)
+    return {} if depth is None else {"interpolated": depth}
 
 
 def _insert_after(title: str, tables: Tables, more: Tables) -> Tables:

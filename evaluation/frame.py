@@ -1,6 +1,8 @@
-"""One frame of a test, with what is known of it."""
+"""The frames of a test, each with what is known of it, and where they come from."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,16 @@ class PairFlow(NamedTuple):
 
     flow: np.ndarray
     mask: np.ndarray
+
+
+class SparseTruth(NamedTuple):
+    """What structure from motion knows of a frame, in the unit of its clip, which is not mm."""
+
+    pixels: np.ndarray  # row and column of each point's rounded projection, int64 (N, 2), one point a pixel
+    depth: np.ndarray  # along the optical axis, (N,)
+    pose: np.ndarray  # world_from_cam, (4, 4)
+    mask: np.ndarray  # bool (H, W), inside the lens circle
+    view: int  # place among the registered views of the clip
 
 
 @dataclass(frozen=True)
@@ -24,3 +36,17 @@ class Frame:
     flow_to_next: PairFlow | None = None  # the true one, where it is known
     pose: np.ndarray | None = None  # world_from_cam [mm], (4, 4), where it is known
     K: np.ndarray | None = None  # of the frame's size [px], (3, 3), where it is needed and known
+    sparse: SparseTruth | None = None  # of a frame whose clip has SfM
+
+
+@dataclass
+class Source:
+    """Frames in order. ``what`` names the results; ``count`` is None for a video that does not say its length."""
+
+    what: str
+    frames: Callable[[], Iterator[Frame]]
+    count: int | None
+    folder: Path  # of the frames; the camera's intrinsics.json may be there
+    relative: bool = False  # the truth has no unit: only aligned scores mean something
+    fps: float | None = None  # of a video
+    facts: dict[str, str] = field(default_factory=dict)

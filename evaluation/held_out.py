@@ -1,4 +1,4 @@
-"""What a training is judged by while it runs: depth of the eval split, or the losses on video that is held out."""
+"""What a training is judged by while it runs: depth of the eval split, or the losses on clips that are held out."""
 
 from argparse import Namespace
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from data.clips_dataset import CLIPS, ClipsDataset
 from data.loading import require_one_size
 from data.pairs_dataset import PairsDataset
+from data.sfm_pairs_dataset import SfmPairsDataset, has_split
 from evaluation.predictor import Predictor
 from evaluation.scores import find_split, gathered, score_pairs
 from models.base_model import BaseModel
@@ -22,7 +23,7 @@ EVAL = "eval"  # the phase
 GUIDES = ("pseudo_depth",)  # what a training is guided by and never judged by
 MAX_BATCHES = 200  # of video, spread over it; as published for SC-Depth
 
-HeldOut = PairsDataset | ClipsDataset
+HeldOut = PairsDataset | ClipsDataset | SfmPairsDataset
 
 
 class HeldOutScores(NamedTuple):
@@ -40,6 +41,8 @@ def find_held_out(opt: Namespace, method: BaseModel) -> HeldOut | None:
     """
     if method.validates_by(opt) == "depth":
         return find_split(opt, EVAL)
+    if "sfm" in opt.streams:
+        return SfmPairsDataset.from_options(opt, EVAL) if has_split(opt, EVAL) else None
     root = opt.val_video_root or (opt.dataroot / f"video_{EVAL}" if opt.video_dataset == CLIPS else opt.dataroot)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root} of clips to validate on; give --val_video_root")
@@ -78,19 +81,21 @@ def _mean_of_known(values: list[float]) -> float:
 
 
 @torch.no_grad()
-def _mean_terms(data: ClipsDataset, engine: Engine, batch_size: int, what: str) -> list[dict[str, float]]:
+def _mean_terms(
+    data: ClipsDataset | SfmPairsDataset, engine: Engine, batch_size: int, what: str
+) -> list[dict[str, float]]:
     """The terms of this process' batches."""
     engine.method.eval()
     count = min(MAX_BATCHES, -(-len(data) // batch_size))
     starts = np.linspace(0, max(0, len(data) - batch_size), count).astype(int)
     starts = starts[engine.processes.rank :: engine.processes.size]
-    rows = []
+    rows, stream = [], "sfm" if isinstance(data, SfmPairsDataset) else "video"
     with progress_bar(len(starts), what, "batches") if engine.processes.main else tqdm(disable=True) as bar:
         for start in starts:
             samples = [data[index] for index in range(start, min(start + batch_size, len(data)))]
             require_one_size(samples)
             with engine.precision.autocast():
-                terms = engine.method.validation_terms(engine.to_device({"video": default_collate(samples)}))
+                terms = engine.method.validation_terms(engine.to_device({stream: default_collate(samples)}))
             rows.append({name: float(term) for name, term in terms.items()})
             bar.update(1)
     return rows

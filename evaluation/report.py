@@ -10,9 +10,11 @@ from typing import Any
 
 from data.clips import Clip
 from data.flow_cache import make_flow_estimator
-from evaluation.boards import ONE_SCALE, PATHS, SCALES, Boards
+from data.sfm_pairs_dataset import has_split
+from evaluation.boards import AGREEMENT, ONE_SCALE, PATHS, SCALES, SPARSE, Boards
 from evaluation.predictor import Predictor
 from evaluation.scores import References, Scores, find_split, references_for, score_pairs
+from evaluation.sfm_source import PREFIX, sfm_source
 from evaluation.sources import clip_camera, clips_source, given_camera
 from evaluation.video import score_video
 from util.checkpoint import versions
@@ -28,6 +30,8 @@ LABELS = {
     "truth": "the true depth",
     "constant": "constant depth (training mean)",
     "brightness": "brightness prior (1/sqrt I)",
+    "smooth_brightness": "smoothed brightness prior",
+    "interpolated": "the points, interpolated",
 }
 SCALE_FREE_LABELS = LABELS | {"constant": "constant depth"}  # nothing is learned from depth
 ALIGNED = {"none": "unaligned", "median": "median-scaled", "scale_shift": "scale and shift aligned"}
@@ -74,8 +78,9 @@ def make_report(
         ``test``, ``test_median``, ``test_scale_shift``: {``ours``, ``constant``, ``brightness``: {metric: value}}, each
         where it has a meaning for the method and the truth; ``video``: the method's temporal and depth scores;
         ``video_depth`` (under ``video_align``), ``video_one_scale``, ``video_scale``, ``video_temporal`` and
-        ``video_path`` by method, ``video_path_unscored``: {clip: why}; ``metric`` and ``run``. What the set or
-        the method lacks is None.
+        ``video_path`` by method, ``video_path_unscored``: {clip: why}; ``sfm_sparse``, ``sfm_agreement`` and
+        ``sfm_depth``: of the clips with SfM, for a method that learns from such; ``metric`` and ``run``. What the set
+        or the method lacks is None.
     """
     report: dict[str, Any] = {"test": None, "video": None, "metric": predictor.metric, **run, "versions": versions()}
     test_pairs = find_split(opt, "test")
@@ -91,7 +96,16 @@ def make_report(
     if (opt.dataroot / "video_test").is_dir():
         source = clips_source(opt.dataroot, "video_test", partial(_camera, opt))
         report |= _video_report(score_video(predictor, source, references, partial(make_flow_estimator, opt)))
+    if "sfm" in opt.streams and has_split(opt, "test"):
+        source = sfm_source(opt, "test")
+        report |= _sfm_report(score_video(predictor, source, references, partial(make_flow_estimator, opt)))
     return report
+
+
+def _sfm_report(boards: Boards) -> dict[str, Any]:
+    tables = boards.tables()
+    depth = _aligned(boards.depth.means(), boards.depth.alignments[0])
+    return {"sfm_sparse": tables.get(SPARSE), "sfm_agreement": tables.get(AGREEMENT), "sfm_depth": depth}
 
 
 def _camera(opt: Namespace, clip: Clip, size: tuple[int, int]) -> Intrinsics | None:
@@ -117,6 +131,9 @@ def report_text(report: dict[str, Any]) -> str:
         ("video_scale", f"Real-domain clips, {SCALES.lower()}", None),
         ("video_temporal", f"Real-domain clips, consistency over time (flow: {report.get('video_flow')})", TEMPORAL),
         ("video_path", f"Real-domain clips, {PATHS.lower()}", None),
+        ("sfm_sparse", f"{PREFIX}test: {SPARSE[0].lower()}{SPARSE[1:]}", None),
+        ("sfm_agreement", f"{PREFIX}test: {AGREEMENT[0].lower()}{AGREEMENT[1:]}", None),
+        ("sfm_depth", f"{PREFIX}test, dense truth, {ALIGNED['median']}", SHOWN),
     ]
     labels = LABELS if report.get("metric", True) else SCALE_FREE_LABELS
     parts = []

@@ -4,8 +4,9 @@ import json
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from data.depth_files import MAX_UINT16, MM_PER_UNIT, write_depth, write_depth_json, write_relative_depth_json
@@ -23,7 +24,16 @@ from util.video_files import VideoWriter
 ERROR_SHARE = 0.25  # an error of a quarter of the shown depth range has the brightest colour
 SIMCOL3D_FULL_SCALE_MM = 200.0
 DEPTH, ALIGNED, RELATIVE = "Depth", "Aligned depth", "Relative depth"  # captions of the gallery
+SFM_POINTS = "SfM points"
+DIMMED, DISC_SHARE = 0.5, 1 / 250  # of the frame under the points; radius of a point, of the frame's width
 PATH_TITLE = ("ate_mm", "rpe_mm", "rpe_deg", "path_mm", "path_scale")
+
+
+class KnownPoints(NamedTuple):
+    """Pixels of a frame whose depth is known from elsewhere, in the unit of its predicted depth map."""
+
+    pixels: np.ndarray  # row and column, (N, 2)
+    depth: np.ndarray  # (N,)
 
 
 class ResultFolder:
@@ -120,6 +130,7 @@ class ResultFolder:
         gt_mm: np.ndarray | None,
         scores: dict[str, float],
         judged: np.ndarray | None = None,
+        points: KnownPoints | None = None,
     ) -> None:
         """A row of the gallery: input, depth and, where it is known, truth and error.
 
@@ -130,11 +141,15 @@ class ResultFolder:
             gt_mm: (H, W), 0 where invalid; None if it is not known.
             scores: of the frame.
             judged: bool, (H, W), where an error is shown; by default where there is a truth.
+            points: shown where there is no truth.
         """
         unaligned, aligned = self._captions
         pictures = {"Input": _to_uint8(rgb)}
         if gt_mm is None:
-            pictures[unaligned] = _colorize(depth, self._unit_of(depth))
+            unit = self._unit_of(depth)
+            pictures[unaligned] = _colorize(depth, unit)
+            if points is not None:
+                pictures[SFM_POINTS] = draw_points(rgb, points, unit)
         else:
             unit = self._unit_of_truth(gt_mm)
             error = unit.of(np.abs(depth - gt_mm))
@@ -216,6 +231,15 @@ class ResultFolder:
 
 def _colorize(depth: np.ndarray, unit: DepthUnit) -> np.ndarray:
     return colorize_depth(unit.of(depth), unit.display_max)
+
+
+def draw_points(rgb: np.ndarray, points: KnownPoints, unit: DepthUnit) -> np.ndarray:
+    """Points as discs in the colour of their depth, on the dimmed frame (H, W, 3) in [0, 1]; uint8 (H, W, 3)."""
+    picture = _to_uint8(DIMMED * rgb)
+    radius = max(1, round(DISC_SHARE * picture.shape[1]))
+    for (row, column), color in zip(points.pixels.tolist(), _colorize(points.depth[None], unit)[0].tolist(), strict=True):
+        cv2.circle(picture, (column, row), radius, color, cv2.FILLED)
+    return picture
 
 
 def _with_bar(picture: np.ndarray, unit: DepthUnit) -> np.ndarray:

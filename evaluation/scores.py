@@ -161,8 +161,9 @@ class ScoreBoard:
 
 
 def find_split(opt: Namespace, phase: str) -> PairsDataset | None:
-    """The pairs of a split, None where the data set has no such split."""
-    return PairsDataset.from_options(opt, phase) if phase in open_format(opt).phases() else None
+    """The pairs of a split, None where there is no data set or it has no such split."""
+    there = opt.dataroot.is_dir() and phase in open_format(opt).phases()
+    return PairsDataset.from_options(opt, phase) if there else None
 
 
 def score_pairs(

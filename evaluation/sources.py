@@ -3,7 +3,6 @@
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,25 +17,13 @@ from data.formats import open_clips
 from data.image_files import IMAGE_SUFFIXES, natural_key, read_rgb
 from data.pairing import find_pairs
 from data.pairs_dataset import PairsDataset
-from evaluation.frame import Frame, PairFlow
+from evaluation.frame import Frame, PairFlow, Source
+from evaluation.sfm_source import PREFIX, sfm_source
 from util.errors import UserError
 from util.intrinsics import Intrinsics, NoPinhole, intrinsics_from_fov, read_intrinsics, scale_intrinsics
 from util.video_files import read_video_frames, video_info
 
 Camera = Callable[[Clip, tuple[int, int]], Intrinsics | None]  # of a clip's frames of a size (H, W)
-
-
-@dataclass
-class Source:
-    """Frames in order. ``what`` names the results; ``count`` is None for a video that does not say its length."""
-
-    what: str
-    frames: Callable[[], Iterator[Frame]]
-    count: int | None
-    folder: Path  # of the frames; the camera's intrinsics.json may be there
-    relative: bool = False  # the truth has no unit: only aligned scores mean something
-    fps: float | None = None  # of a video
-    facts: dict[str, str] = field(default_factory=dict)
 
 
 def open_source(opt: Namespace) -> Source:
@@ -46,6 +33,8 @@ def open_source(opt: Namespace) -> Source:
         FileNotFoundError, UserError: it is not there, empty, or of no known kind.
     """
     if opt.input is None:
+        if opt.phase.startswith(PREFIX):
+            return sfm_source(opt, opt.phase.removeprefix(PREFIX))
         if not opt.phase.startswith("video_"):
             return split_source(opt)
 

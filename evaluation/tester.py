@@ -13,14 +13,15 @@ from evaluation.boards import TITLES, Boards, Judging
 from evaluation.frame import Frame
 from evaluation.predictor import Predictor
 from evaluation.region import EvalRegion
-from evaluation.result_folder import ResultFolder
+from evaluation.result_folder import KnownPoints, ResultFolder
 from evaluation.scores import PREDICT_BATCH, RELATIVE_ALIGNMENTS, References, batches
 from evaluation.segmentation import DynamicMasks
 from evaluation.sources import Source, given_camera
+from evaluation.sparse import sparse_scores
 from util.checkpoint import versions
 from util.errors import UserError
 from util.intrinsics import INTRINSICS_JSON, Intrinsics, read_intrinsics, scale_intrinsics
-from util.metrics import simcol3d_metrics
+from util.metrics import METRICS, simcol3d_metrics
 from util.progress import progress_bar
 
 
@@ -111,9 +112,10 @@ class Tester:
         if scored:
             self._add_compared(frame, depth, results)
         else:
-            results.add_row(frame.name, frame.rgb, depth, None, {})
+            self._add_uncompared(frame, depth, results)
         if self.opt.save_ply:
-            results.add_points(frame.name, depth, self._K_of(frame), frame.rgb)
+            seen = depth if frame.sparse is None else np.where(frame.sparse.mask, depth, 0.0)
+            results.add_points(frame.name, seen, self._K_of(frame), frame.rgb)
         if frame.clip is not None and self.opt.input is not None:
             results.add_video_frame(frame.rgb, depth, self.source.fps or self.opt.fps)
         if self.opt.protocol == "simcol3d":
@@ -126,6 +128,15 @@ class Tester:
         board, gt_mm = self.boards.depth, frame.gt_mm
         shown, scores = board.align(depth, gt_mm, self.align), board.of_image(-1, align=self.align)
         results.add_row(frame.name, frame.rgb, shown, gt_mm, scores, board.region.valid(gt_mm))
+
+    def _add_uncompared(self, frame: Frame, depth: np.ndarray, results: ResultFolder) -> None:
+        """A row of the gallery without a truth, or beside the points that SfM knows."""
+        points = None
+        if frame.sparse is not None and len(frame.sparse.depth):
+            _, scale = sparse_scores(depth, frame.sparse)
+            points = KnownPoints(frame.sparse.pixels, frame.sparse.depth / scale)
+        scores = {name: value for name, value in self.boards.sparse.of_frame(frame.name).items() if name in METRICS}
+        results.add_row(frame.name, frame.rgb, depth, None, scores, points=points)
 
     def _refuse_an_empty_test(self) -> None:
         if self.count == 0:

@@ -19,7 +19,7 @@ from util.trained_weights import find_trained, read_trained
 
 INHERITED = (
     *("precision", "dataroot", "dataset", "depth_format", "undistort", "mask_instruments"),
-    *("display_max_mm", "seed", "frame_step", "flow", "flow_weights"),
+    *("display_max_mm", "seed", "frame_step", "flow", "flow_weights", "sfm_root", "max_gap"),
 )
 HELP = ("-h", "--help")
 
@@ -59,6 +59,8 @@ class TrainedOptions:
         path, saved = self._open_checkpoint(parser, first, asks_for_help=any(arg in HELP for arg in args))
         if first.checkpoint is not None:
             parser.set_defaults(name=name_of(first.checkpoint))
+        if saved.get("sfm_root") is not None:  # such a run has no pairs to be tested on
+            parser.set_defaults(phase="sfm_test")
         try:
             method = models.find_model(saved.get("model", first.model))
         except ValueError as error:
@@ -118,7 +120,7 @@ def add_checkpoint_options(parser: ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint",
         type=Path,
-        help="a file instead of --name and --which_epoch: *.pth, exported *.safetensors, PyTorch Lightning's *.ckpt; "
+        help="a file instead of --name and --which_epoch: *.pth, exported *.safetensors, published *.ckpt and *.pt; "
         "or the folder of a run instead of --name",
     )
     group.add_argument(

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from data.sfm.published_writer import write_published
 from options.train_options import TrainOptions
+from tests.data.sfm.tiny_clip import make_clip
 from util.errors import run_cli
 
 FRAME = (36, 44)  # (H, W) of the files, not square
@@ -24,6 +26,7 @@ MM_PER_UNIT8 = 200 / 255  # 8-bit depth maps of UCL
 TINY_NETWORKS = {
     "colon2depth": ["--ngf=4", "--n_downsample_global=2", "--n_blocks_global=1", "--ndf=4"],
     "sc_depth": ["--encoder_weights=none", "--fov=90"],
+    "sfm_depth": ["--net=global", "--ngf=4", "--sfm_divisor=16"],
 }
 TINY_DATA = [f"--loadSize={LOAD}", "--batchSize=2", "--videoBatchSize=1", "--nThreads=0", "--gpu_ids=-1", "--flow=dis"]
 
@@ -80,7 +83,7 @@ def write_clip(folder: Path, count: int, seed: int = 0) -> None:
 
 def write_data_set(root: Path) -> Path:
     """6, 2 and 3 pairs, a clip of 5 frames to learn from, with pseudo-depth, and one of 3 to be tested on, all without
-    truth.
+    truth; and two clips of 8 frames with SfM.
     """
     for phase, count, first in (("train", 6, 0), ("eval", 2, 10), ("test", 3, 20)):
         write_pairs(root, phase, count, first)
@@ -88,7 +91,14 @@ def write_data_set(root: Path) -> Path:
     write_clip(root / "video_test" / "clip", 3, seed=1)
     for t in range(5):
         write_png(root / "pseudo_depth" / "video_train" / "clip" / f"{t:04d}.png", scene(t)[1].astype(np.uint16) * 200)
+    for phase, seed in (("train", 0), ("test", 1)):
+        write_sfm_clip(root / f"sfm_{phase}" / "clip", seed)
     return root
+
+
+def write_sfm_clip(folder: Path, seed: int = 0) -> None:
+    """Eight frames with SfM in the published layout."""
+    write_published(make_clip(frames=folder, seed=seed), folder)
 
 
 def tiny_args(dataroot: Path, *more: str, model: str = "colon2depth") -> list[str]:

@@ -63,6 +63,11 @@ METRIC_STYLES = {
     "rpe_step": MetricStyle("RPE / step length", better="lower"),
     "path_mm": MetricStyle("Path length", "mm", ".1f"),
     "path_scale": MetricStyle("Scale", "mm", ".4g"),
+    "silog": MetricStyle("Std. of log", better="lower"),
+    "num_points": MetricStyle("Points", format=".0f"),
+    "pair_abs_rel": MetricStyle("AbsRel between frames", better="lower"),
+    "pair_median_rel": MetricStyle("Median rel. between frames", better="lower"),
+    "overlap": MetricStyle("Overlap"),
 }
 
 

@@ -93,3 +93,16 @@ def _differences(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> l
     reshaped = [f"{key} is {came} in the file, {expected} here" for key, came, expected in shapes if came != expected]
     kinds = {"missing from the file": missing, "unknown here": unexpected, "of another shape": reshaped}
     return [f"{len(keys)} {kind}: {', '.join(keys[:NUM_NAMED])}" for kind, keys in kinds.items() if keys]
+
+
+def rename_prefixes(state: Mapping[str, Any], prefixes: Mapping[str, str]) -> dict[str, Any]:
+    """The entries under other names: what a key begins with is replaced, by the first of ``prefixes`` that fits.
+
+    Keys that begin with none of them stay. Of a weight that is there by both names one would hide the other; it keeps
+    the name that is not wanted, to be refused when it is loaded.
+    """
+    renamed = {}
+    for key, value in state.items():
+        name = next((new + key.removeprefix(old) for old, new in prefixes.items() if key.startswith(old)), key)
+        renamed[key if name in state else name] = value
+    return renamed

@@ -1,7 +1,11 @@
-"""Rendering the embedded phantom when a training asks for it and it is not there yet."""
+"""Rendering the embedded phantom when a training asks for it and it is not there yet, and SfM of its clips."""
 
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from data.sfm.simulate import Simulation
+from data.sfm.simulated_split import sfm_split, splits_with_truth, write_split
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -20,11 +24,23 @@ def add_options(parser: ArgumentParser) -> None:
 def render_if_missing(opt: Namespace) -> None:
     """Render the phantom into ``opt.dataroot`` when ``opt.phantom_frames`` asks for it and there is no such folder.
 
+    For a method that learns from SfM, that of the phantom's clips is made up too.
+
     Raises:
         FileNotFoundError: there is no data and nothing says to render it.
     """
-    if opt.dataroot.is_dir():
-        return
+    from_sfm = "sfm" in opt.streams
+    if not (opt.dataroot.is_dir() or (from_sfm and opt.sfm_root)):
+        render(opt)
+    if from_sfm and opt.phantom_frames and not opt.sfm_root:
+        make_up_sfm(opt.dataroot)
+
+
+def render(opt: Namespace) -> None:
+    """
+    Raises:
+        FileNotFoundError: nothing says to render it.
+    """
     if opt.phantom_frames == 0:
         raise FileNotFoundError(
             f"there is no data set {opt.dataroot}; give --dataroot, or render the embedded one: "
@@ -34,3 +50,11 @@ def render_if_missing(opt: Namespace) -> None:
 
     sys.stderr.write(f"rendering the embedded phantom into {opt.dataroot}/ (once)\n")
     render_phantom(opt.dataroot, opt.phantom_frames, opt.phantom_size, opt.phantom_seed)
+
+
+def make_up_sfm(dataroot: Path) -> None:
+    """SfM of the clips that have none yet."""
+    for split in splits_with_truth(dataroot):
+        out = sfm_split(dataroot, split)
+        if not out.exists():
+            write_split(dataroot, split, out, Simulation())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.networks.resnet_encoder import NUM_LAYERS, count_layers
 from models.networks.sc_depth import WIDTHS
-from util.weight_files import load_strictly
+from util.weight_files import load_strictly, rename_prefixes
 
 # Published network, and ours.
 NETWORKS = {"depth_net": "net_depth", "pose_net": "net_pose", "rectify_net": "net_rectify"}
@@ -42,19 +42,7 @@ def ours_from_published(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[st
 
 def _ours(network: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     used = {key: value for key, value in state.items() if f"{network}.{key}" not in UNUSED}
-    renamed = {}
-    for key, value in used.items():
-        name = _our_key(key)
-        # Of a weight that is there by both names one would hide the other; the published name is left to be refused.
-        renamed[key if name in used else name] = value
-    return renamed
-
-
-def _our_key(key: str) -> str:
-    for published, ours in PREFIXES.items():
-        if key.startswith(published):
-            return ours + key.removeprefix(published)
-    return key
+    return rename_prefixes(used, PREFIXES)
 
 
 def load_sc_depth_state(

@@ -10,6 +10,8 @@ import torch
 from data.check.command import parse as parse_check
 from data.pack import parse as parse_pack
 from data.prepare_video import parse as parse_prepare_video
+from data.run_sfm.options import parse as parse_run_sfm
+from data.simulate_sfm import parse as parse_simulate_sfm
 from options.base_options import to_plain
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
@@ -18,7 +20,7 @@ from util.checkpoint import save_checkpoint
 ROOT = Path(__file__).parents[2]
 PAGES = (
     *("README.md", "datasets/README.md", "checkpoints/README.md"),
-    *("docs/scaling.md", "docs/own-video.md", "docs/methods/sc_depth.md"),
+    *("docs/scaling.md", "docs/own-video.md", "docs/methods/sc_depth.md", "docs/methods/sfm_depth.md"),
 )
 LAUNCHED = re.compile(r"(?:torchrun [^`\n]*train\.py|(?:bash|sbatch) [^`\n]*train_multinode\.sh) ([^`\n]+)")
 
@@ -61,7 +63,7 @@ def test_the_pages_have_commands():
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python train.py")])
 def test_train_commands_parse(command):
-    model = "sc_depth" if "--preset sc_depth" in command else "colon2depth"
+    model = next((name for name in ("sc_depth", "sfm_depth") if f"--preset {name}" in command), "colon2depth")
     assert TrainOptions().parse(shlex.split(command)[2:]).model == model
 
 
@@ -87,7 +89,13 @@ def test_scripts_and_modules_exist(command):
         assert module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
 
 
-PARSERS = {"data.prepare_video": parse_prepare_video, "data.check": parse_check, "data.pack": parse_pack}
+PARSERS = {
+    "data.prepare_video": parse_prepare_video,
+    "data.check": parse_check,
+    "data.pack": parse_pack,
+    "data.run_sfm": parse_run_sfm,
+    "data.simulate_sfm": parse_simulate_sfm,
+}
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python -m") and c.split()[2] in PARSERS])

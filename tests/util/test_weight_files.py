@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models.optical_flow import Raft_Small_Weights
 
 from util.errors import UserError
-from util.weight_files import load_strictly, read_or_download, read_weights
+from util.weight_files import load_strictly, read_or_download, read_weights, rename_prefixes
 
 
 def test_saved_state_is_read(tmp_path):
@@ -74,3 +74,8 @@ def test_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "load", forbidden)
     with pytest.raises(PermissionError):
         read_weights(tmp_path / "a.pth")
+
+
+def test_keys_are_renamed_by_what_they_begin_with_and_none_hides_another():
+    state = {"old.a": 1, "other": 2, "old.b": 3, "new.b": 4}
+    assert rename_prefixes(state, {"old.": "new."}) == {"new.a": 1, "other": 2, "old.b": 3, "new.b": 4}
