@@ -237,7 +237,9 @@ def draw_points(rgb: np.ndarray, points: KnownPoints, unit: DepthUnit) -> np.nda
     """Points as discs in the colour of their depth, on the dimmed frame (H, W, 3) in [0, 1]; uint8 (H, W, 3)."""
     picture = _to_uint8(DIMMED * rgb)
     radius = max(1, round(DISC_SHARE * picture.shape[1]))
-    for (row, column), color in zip(points.pixels.tolist(), _colorize(points.depth[None], unit)[0].tolist(), strict=True):
+    for (row, column), color in zip(
+        points.pixels.tolist(), _colorize(points.depth[None], unit)[0].tolist(), strict=True
+    ):
         cv2.circle(picture, (column, row), radius, color, cv2.FILLED)
     return picture
 

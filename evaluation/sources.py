@@ -41,7 +41,7 @@ def open_source(opt: Namespace) -> Source:
         def camera(clip: Clip, size: tuple[int, int]) -> Intrinsics | None:
             return given_camera(opt, size) or clip_camera(clip, size)
 
-        return clips_source(opt.dataroot, opt.phase, camera, always=opt.save_ply)
+        return clips_source(opt.dataroot, opt.phase, camera, always=needs_points(opt))
     if opt.input.is_dir():
         return folder_source(opt.input, opt.truth, opt.depth_format, opt.temporal)
     if opt.input.suffix.lower() in VIDEO_SUFFIXES:
@@ -55,6 +55,11 @@ def open_source(opt: Namespace) -> Source:
         return picture_source(opt.input, opt.truth, opt.depth_format)
     known = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
     raise UserError(f"--input {opt.input} is neither a folder, a picture nor a video (known: {known})")
+
+
+def needs_points(opt: Namespace) -> bool:
+    """Whether depth becomes points, which need a camera."""
+    return opt.save_ply or opt.protocol == "registration"
 
 
 def given_camera(opt: Namespace, size: tuple[int, int]) -> Intrinsics | None:
@@ -86,7 +91,7 @@ def split_source(opt: Namespace) -> Source:
             clip = (item.sequence or opt.phase) if opt.temporal else None
             pose = dataset.source.pose(item) if opt.temporal else None
             K = None
-            if opt.save_ply or pose is not None:
+            if needs_points(opt) or pose is not None:
                 K = _scaled(given_camera(opt, size) or dataset.source.camera(item, size), size)
             yield Frame(name, rgb, gt_mm, clip, pose=pose, K=K)
 

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from data.flow_cache import make_flow_estimator
-from evaluation.boards import TITLES, Boards, Judging
+from evaluation.boards import CLIP, TITLES, Boards, Judging, Surfaces
 from evaluation.frame import Frame
 from evaluation.predictor import Predictor
 from evaluation.region import EvalRegion
 from evaluation.result_folder import KnownPoints, ResultFolder
 from evaluation.scores import PREDICT_BATCH, RELATIVE_ALIGNMENTS, References, batches
 from evaluation.segmentation import DynamicMasks
-from evaluation.sources import Source, given_camera
+from evaluation.sources import Source, given_camera, needs_points
 from evaluation.sparse import sparse_scores
+from evaluation.surface_files import read_start
 from util.checkpoint import versions
 from util.errors import UserError
 from util.intrinsics import INTRINSICS_JSON, Intrinsics, read_intrinsics, scale_intrinsics
@@ -107,6 +109,8 @@ class Tester:
     def _take(self, frame: Frame, depth: np.ndarray, results: ResultFolder) -> None:
         """Score one frame and write what belongs to it."""
         self.count += 1
+        if frame.K is None and needs_points(self.opt):
+            frame = replace(frame, K=self._K_of(frame))
         scored = self.boards.add(frame, depth)
         results.add_depth(frame.name, depth, npy=self.opt.save_npy)
         if scored:
@@ -115,7 +119,7 @@ class Tester:
             self._add_uncompared(frame, depth, results)
         if self.opt.save_ply:
             seen = depth if frame.sparse is None else np.where(frame.sparse.mask, depth, 0.0)
-            results.add_points(frame.name, seen, self._K_of(frame), frame.rgb)
+            results.add_points(frame.name, seen, frame.K, frame.rgb)
         if frame.clip is not None and self.opt.input is not None:
             results.add_video_frame(frame.rgb, depth, self.source.fps or self.opt.fps)
         if self.opt.protocol == "simcol3d":
@@ -145,12 +149,10 @@ class Tester:
             raise UserError(f"--seg_mask parts the scores, but no frame of {self.source.what} has a truth to score")
 
     def _K_of(self, frame: Frame) -> np.ndarray:
-        """Intrinsics for a frame's points."""
-        if frame.K is not None:
-            return frame.K
+        """Intrinsics for the points of a frame that does not know its own."""
         if self.camera is None:
             raise UserError(
-                f"--save_ply needs a pinhole camera, and that of {frame.name} is not known; give --intrinsics or --fov"
+                f"points need a pinhole camera, and that of {frame.name} is not known; give --intrinsics or --fov"
             )
         return scale_intrinsics(self.camera.K, self.camera.size, frame.rgb.shape[:2])
 
@@ -187,11 +189,28 @@ def make_judging(opt: Namespace, source: Source, predictor: Predictor) -> Judgin
             "--protocol simcol3d clips depth to 20 cm and writes shares of it, but this method's depth has no mm; "
             "the table 'One scale a sequence' (--temporal) is its counterpart for such a method"
         )
-    return Judging(source.relative, region, DynamicMasks(opt.seg_mask) if opt.seg_mask else None)
+    if opt.protocol == "registration" and source.relative:
+        raise UserError("--protocol registration needs a truth in mm or none; this one has neither unit nor zero")
+    masks = DynamicMasks(opt.seg_mask) if opt.seg_mask else None
+    return Judging(source.relative, region, masks, find_surfaces(opt))
+
+
+def find_surfaces(opt: Namespace) -> Surfaces | None:
+    """What clouds are registered to, if they are; a single surface is read here, before anything takes long.
+
+    Raises:
+        UserError: the surface or its start cannot be read.
+    """
+    if opt.surface is None:
+        return None
+    surfaces = Surfaces(opt.surface, read_start(opt.surface_start) if opt.surface_start else None)
+    if CLIP not in opt.surface:
+        surfaces.of("")
+    return surfaces
 
 
 def find_camera(opt: Namespace, source: Source) -> Intrinsics | None:
-    """The camera for ``--save_ply`` of frames that do not know theirs: ``--intrinsics``, ``--fov``, or the file beside.
+    """The camera for points of frames that do not know theirs: ``--intrinsics``, ``--fov``, or the file beside.
 
     Returns:
         None if points are not asked for, or the first frame knows its own camera.
@@ -199,7 +218,7 @@ def find_camera(opt: Namespace, source: Source) -> Intrinsics | None:
     Raises:
         UserError: points are wanted, but there is no frame, or its camera is unknown.
     """
-    if not opt.save_ply:
+    if not needs_points(opt):
         return None
     first = next(source.frames(), None)
     if first is None:
@@ -208,5 +227,5 @@ def find_camera(opt: Namespace, source: Source) -> Intrinsics | None:
         return None
     given, beside = given_camera(opt, first.rgb.shape[:2]), source.folder / INTRINSICS_JSON
     if given is None and not beside.is_file():
-        raise UserError(f"--save_ply needs a pinhole camera: there is no {beside}; give --intrinsics or --fov")
+        raise UserError(f"points need a pinhole camera: there is no {beside}; give --intrinsics or --fov")
     return given or read_intrinsics(beside)

@@ -53,7 +53,16 @@ def add_testing_options(parser: ArgumentParser) -> None:
     group.add_argument("--fps", type=float, default=25.0, help="frame rate of depth videos of frame folders")
     group = parser.add_argument_group("scores")
     group.add_argument(
-        "--protocol", choices=("simcol3d",), help="also score by a challenge's own protocol, as one trajectory"
+        "--protocol",
+        choices=("simcol3d", "registration"),
+        help="also score by a challenge's own protocol, as one trajectory; or register clouds of frames to --surface",
+    )
+    group.add_argument(
+        "--surface",
+        help="mesh or points [mm] in the world of the poses: PLY, OBJ or STL; {clip} stands for the clip's name",
+    )
+    group.add_argument(
+        "--surface_start", type=Path, help="JSON with the similarity from the world of the poses to the surface"
     )
     group.add_argument(
         "--align",
@@ -104,6 +113,10 @@ def check_score_options(parser: ArgumentParser, opt: Namespace) -> None:
     high = math.inf if opt.max_eval_mm is None else opt.max_eval_mm
     if not 0 <= low < high:
         parser.error(f"--min_eval_mm {low} and --max_eval_mm {high}: need 0 <= minimum < maximum")
+    if (opt.protocol == "registration") != (opt.surface is not None):
+        parser.error("--protocol registration and --surface belong together: clouds are registered to a surface")
+    if opt.surface_start is not None and opt.surface is None:
+        parser.error(f"--surface_start {opt.surface_start} is where a registration to --surface starts; give that too")
     if opt.seg_mask is not None and not opt.seg_mask.is_dir():
         parser.error(f"--seg_mask {opt.seg_mask}: there is no such folder")
 

@@ -2,7 +2,7 @@
 # All tests, in the same environment as training. Arguments go to pytest.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-use_environment requirements.txt requirements-test.txt
+use_environment requirements.txt requirements-sfm.txt requirements-test.txt
 
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check --quiet .

@@ -2,10 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
+import trimesh
 
 import test as test_program
 import train as train_program
+from data.phantom.writer import write_flow
+from tests.data.sfm.tiny_clip import SIZE
+from tests.data.sfm.truth_clip import write_truth_clip
 from tests.tiny_run import TINY_DATA, TINY_NETWORKS, call, write_data_set, write_sfm_clip
 
 SHORT = ["--niter=1", "--epoch_size=2", "--min_gap=2", "--max_gap=3", "--print_freq=1"]
@@ -84,3 +89,51 @@ def test_testing_a_split_that_the_clips_do_not_have_is_an_error(here):
     outcome = call(test_program.main, "--name=a", "--gpu_ids=-1", "--phase=sfm_eval")
     assert outcome.code == 2
     assert "has no clip for the split eval" in outcome.errors[0]
+
+
+def write_wall(file):
+    """The wall of ``truth_clip`` [mm], with bumps far from what is seen, so that its size is known."""
+    x, y = np.meshgrid(np.linspace(-400, 600, 41), np.linspace(-400, 400, 33))
+    z = 200 + 0.2 * x + 5 * np.sin(x / 15) * np.cos(y / 15)
+    index = np.arange(x.size).reshape(x.shape)
+    a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]))
+    faces = np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)])
+    trimesh.Trimesh(np.stack([x, y, z], -1).reshape(-1, 3), faces, process=False).export(file)
+
+
+def test_clouds_of_frames_are_registered_to_the_surface_of_their_clip(here):
+    write_sfm_clip(here / "clip")
+    assert call(train_program.main, *FLAGS, "--name=a", "--sfm_root=clip", "--no_report").code == 0
+    _, truth = write_truth_clip(here / "data")
+    seen = np.ones(SIZE, bool)
+    for stem in truth.stems[:-1]:
+        write_flow(truth.folder / "flow_fwd" / f"{stem}.png", np.zeros((*SIZE, 2)), seen, seen)
+    (here / "surfaces").mkdir()
+    write_wall(here / "surfaces" / "a.ply")
+    flags = ["--name=a", "--gpu_ids=-1", "--phase=video_train", "--dataroot=data", "--flow=dis", "--how_many=1"]
+    tested = call(test_program.main, *flags, "--protocol=registration", "--surface=surfaces/{clip}.ply")
+    assert tested.code == 0, tested.err
+    folder = here / "results" / "a" / "video_train_latest"
+    table = json.loads((folder / "metrics.json").read_text())["tables"][
+        "Registered to the surface, by one similarity a frame"
+    ]
+    assert {"ours", "truth", "constant"} <= table.keys()
+    assert table["truth"]["residual_mm"] < 6  # the bumps of the wall that the true depth does not have
+    assert len(list((folder / "registration").rglob("*_residual.ply"))) == 1
+    assert len(list((folder / "registration").rglob("*.png"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--protocol=registration"], "--protocol registration and --surface belong together"),
+        (["--surface=wall.ply"], "--protocol registration and --surface belong together"),
+        (["--protocol=registration", "--surface=nowhere.ply"], "nowhere.ply"),
+    ],
+)
+def test_a_registration_without_a_surface_is_an_error(here, flags, message):
+    write_sfm_clip(here / "clip")
+    assert call(train_program.main, *FLAGS, "--name=a", "--sfm_root=clip", "--no_report").code == 0
+    outcome = call(test_program.main, "--name=a", "--gpu_ids=-1", *flags)
+    assert outcome.code == 2
+    assert message in outcome.errors[0]

@@ -391,7 +391,7 @@ def test_mistakes_in_testing_end_in_one_line(trained, tmp_path):
         (["--loadSize=64"], ["--load_size 64 (the checkpoint has 32)"]),
         (["--input", tmp_path / "empty"], ["no frames in"]),
         (["--input", tmp_path / "none"], ["there is no such file or folder"]),
-        (["--save_ply"], ["--save_ply needs a pinhole camera"]),
+        (["--save_ply"], ["points need a pinhole camera"]),
         (["--phase=validation"], ["no folder", "validation_A"]),
     ):
         outcome = run_test(trained[1], *args)

@@ -6,10 +6,11 @@ import numpy as np
 
 from util.files import write_bytes
 
+CAMERA_AXES = "camera axes: x right, y down, z forward"
 PLY_HEADER = """\
 ply
 format binary_little_endian 1.0
-comment unit: {unit}; camera axes: x right, y down, z forward
+comment unit: {unit}; {axes}
 element vertex {count}
 property float x
 property float y
@@ -54,7 +55,7 @@ def depth_to_points(
     return points_mm.astype(np.float32), rgb[valid]
 
 
-def write_ply(path: Path, points: np.ndarray, colors: np.ndarray, unit: str = "mm") -> None:
+def write_ply(path: Path, points: np.ndarray, colors: np.ndarray, unit: str = "mm", axes: str = CAMERA_AXES) -> None:
     """Write coloured points as binary little-endian PLY, whole or not at all.
 
     Args:
@@ -62,6 +63,7 @@ def write_ply(path: Path, points: np.ndarray, colors: np.ndarray, unit: str = "m
         points: (N, 3) [``unit``], stored as float32.
         colors: RGB, uint8, (N, 3).
         unit: of the points, for the header; points of depth without a scale are in no mm.
+        axes: that they are in, for the header.
 
     Raises:
         ValueError: the shapes differ, or the colours are not uint8.
@@ -74,4 +76,4 @@ def write_ply(path: Path, points: np.ndarray, colors: np.ndarray, unit: str = "m
     vertices = np.empty(len(points), dtype=PLY_VERTEX)
     vertices["position"] = points
     vertices["color"] = colors
-    write_bytes(path, PLY_HEADER.format(count=len(vertices), unit=unit).encode("ascii") + vertices.tobytes())
+    write_bytes(path, PLY_HEADER.format(count=len(vertices), unit=unit, axes=axes).encode("ascii") + vertices.tobytes())

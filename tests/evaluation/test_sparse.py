@@ -64,7 +64,10 @@ def test_a_wrong_motion_shows_between_frames_only(clip):
     for view, frame in enumerate(true.values()):
         pose = frame.sparse.pose.copy()
         pose[2, 3] += 0.5 * (view % 2)
-        board.add(Frame(frame.name, frame.rgb, clip=frame.clip, K=frame.K, sparse=frame.sparse._replace(pose=pose)), wall_depth(view))
+        board.add(
+            Frame(frame.name, frame.rgb, clip=frame.clip, K=frame.K, sparse=frame.sparse._replace(pose=pose)),
+            wall_depth(view),
+        )
     board.finish()
     assert board.means()["ours"]["abs_rel"] < 0.01
     assert board.agreement_means()["ours"]["pair_abs_rel"] > 0.05

@@ -174,7 +174,7 @@ def test_field_of_view_stands_in_for_a_camera_file(make_options, brightness_pred
 
 def test_points_without_a_camera_are_an_error_before_anything_is_written(make_options, brightness_predictor, tmp_path):
     opt = make_options(input=write_grey(tmp_path / "in", [100]), save_ply=True)
-    with pytest.raises(UserError, match=r"--save_ply needs a pinhole camera: there is no .*intrinsics\.json; give"):
+    with pytest.raises(UserError, match=r"points need a pinhole camera: there is no .*intrinsics\.json; give"):
         run(opt, brightness_predictor, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -216,7 +216,7 @@ def test_points_of_each_clip_have_its_own_camera(make_options, brightness_predic
 
 def test_clip_without_a_camera_beside_others_is_named(make_options, brightness_predictor, tmp_path):
     write_clips_with_cameras(tmp_path / "data", {"a": PINHOLE, "b": None})
-    with pytest.raises(UserError, match="--save_ply needs a pinhole camera, and that of b/0 is not known"):
+    with pytest.raises(UserError, match="points need a pinhole camera, and that of b/0 is not known"):
         run(make_options(phase="video_test", save_ply=True), brightness_predictor, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "data" / "video_test" / "b" / "intrinsics.json").write_text(json.dumps({"model": "pinhole"}))

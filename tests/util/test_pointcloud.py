@@ -92,3 +92,8 @@ def test_the_header_names_the_unit(tmp_path):
     assert b"comment unit: mm; camera axes" in (tmp_path / "a.ply").read_bytes()
     write_ply(tmp_path / "b.ply", np.zeros((1, 3)), np.zeros((1, 3), dtype=np.uint8), unit="median")
     assert b"comment unit: median; camera axes" in (tmp_path / "b.ply").read_bytes()
+
+
+def test_the_header_names_other_axes_than_the_cameras(tmp_path):
+    write_ply(tmp_path / "a.ply", np.zeros((1, 3)), np.zeros((1, 3), dtype=np.uint8), "um", axes="axes of the surface")
+    assert b"comment unit: um; axes of the surface\n" in (tmp_path / "a.ply").read_bytes()
