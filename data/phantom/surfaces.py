@@ -1,7 +1,7 @@
 """The surfaces of the phantom's clips, for tests that register clouds to one: ``python -m data.phantom.surfaces DIR``.
 
-Writes ``DIR/truth/<split>/<clip>/surface.ply``, in the world of the clip's poses [mm]. Nothing is rendered: the colon of
-a clip follows from the seed that ``phantom.json`` keeps.
+Writes ``DIR/truth/<split>/<clip>/surface.ply``, in the world of the clip's poses [mm]. Nothing is rendered: the colon
+of a clip follows from the seed that ``phantom.json`` keeps.
 """
 
 import json
