@@ -1,7 +1,7 @@
 """A picture of what a network makes of SfM's points: ``python scripts/sfm_cloud.py RESULT_FOLDER OUT.png [NAME]``.
 
-RESULT_FOLDER is that of a test with ``--save_ply`` of clips with SfM. Shown of its frame NAME (the first one by default):
-the frame, SfM's points, the depth of all pixels, and the dense cloud from the front, from the right and from above.
+RESULT_FOLDER is that of a test with ``--save_ply`` of clips with SfM. Shown of its frame NAME (or the first one): the
+frame, SfM's points, the depth of all pixels, and the dense cloud from the front, from the right and from above.
 """
 
 import sys

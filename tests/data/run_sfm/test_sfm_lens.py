@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from data.run_sfm.camera import Lens, find_lens, read_lens
+from data.sfm.published_writer import write_published
 from tests.data.run_sfm.sfm_scene import SIZE, K, write_camera
+from tests.data.sfm.tiny_clip import make_clip
 from util.errors import UserError
 from util.intrinsics import Intrinsics
 
@@ -109,3 +111,11 @@ def test_a_bent_lens_without_a_focal_length_is_an_error(tmp_path):
     file.write_text(json.dumps({"model": "fisheye", "distortion": BARREL}))
     with pytest.raises(UserError, match="'width'"):
         read_lens(file)
+
+
+def test_the_camera_of_earlier_sfm_results_is_used_where_frames_have_no_calibration(tmp_path):
+    clip = make_clip(frames=tmp_path / "clip")
+    write_published(clip, tmp_path / "clip")
+    lens = find(tmp_path / "clip", size=clip.camera.size)
+    np.testing.assert_allclose(lens.camera.K, clip.camera.K)
+    assert lens.origin == str(tmp_path / "clip" / "camera_intrinsics_per_view")
