@@ -119,7 +119,8 @@ def test_prediction_has_the_size_of_the_images_whatever_it_is(name, size, dataro
 def test_prediction_of_an_image_does_not_depend_on_its_batch(name, dataroot):
     method = create_model(options_of(name, dataroot)).eval()
     images = torch.rand(3, 3, 32, 40) * 2 - 1
-    torch.testing.assert_close(method.predict(images)[1:2], method.predict(images[1:2]))
+    # Sums of another batch may run in another order.
+    torch.testing.assert_close(method.predict(images)[1:2], method.predict(images[1:2]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", model_names())

@@ -17,7 +17,8 @@ def test_every_metric_has_its_style_and_knows_its_better_end():
     higher = {key for key, style in METRIC_STYLES.items() if style.better == "higher"}
     assert higher == {"delta1", "delta2", "delta3"}
     neither = {key for key, style in METRIC_STYLES.items() if style.better is None}
-    assert neither == {"scale_mean", "scale_std", "path_mm", "path_scale"}
+    facts = {"num_points", "overlap", "share_used", "residual_std_mm"}  # of what was scored, not of how good it is
+    assert neither == {"scale_mean", "scale_std", "path_mm", "path_scale"} | facts
     assert all(style.better == "lower" for key, style in METRIC_STYLES.items() if key not in higher | neither)
 
 
