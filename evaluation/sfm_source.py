@@ -34,7 +34,8 @@ def sfm_source(opt: Namespace, phase: str) -> Source:
             yield from block_frames(block, opt.dataroot if opt.sfm_root is None else None, f"video_{phase}")
 
     count = sum(len(block.views) for block in blocks)
-    return Source(f"{PREFIX}{phase}", frames, count, sfm_folder(opt, phase))
+    folder = sfm_folder(opt, phase)
+    return Source(f"{PREFIX}{phase}", frames, count, folder, facts={"input": str(folder)})
 
 
 def block_frames(block: Block, dataroot: Path | None = None, split: str = "") -> Iterator[Frame]:

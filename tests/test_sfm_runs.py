@@ -37,6 +37,7 @@ def test_a_folder_of_one_clip_is_cut_trained_on_and_tested_on_its_last_part(here
     folder = here / "results" / "a" / "sfm_test_latest"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["frames"] == 2  # a fifth of eight
+    assert metrics["input"] == "clip"
     ours = metrics["tables"]["At the points of structure from motion, median-scaled"]["ours"]
     assert ours["abs_rel"] == pytest.approx(report["sfm_sparse"]["ours"]["abs_rel"], rel=1e-4)
     assert len(list(folder.rglob("*.ply"))) == 2

@@ -56,7 +56,7 @@ METRIC_STYLES = {
     "scale_mean": MetricStyle("Mean scale", "mm", ".4g"),
     "scale_std": MetricStyle("Std. of scales", "mm", ".3g"),
     "scale_spread": MetricStyle("Relative spread", better="lower"),
-    "scale_spread_clip": MetricStyle("Within a clip", better="lower"),
+    "scale_spread_clip": MetricStyle("Spread within a clip", better="lower"),
     "ate_mm": MetricStyle("ATE", "mm", ".2f", better="lower"),
     "rpe_mm": MetricStyle("RPE", "mm/step", better="lower"),
     "rpe_deg": MetricStyle("RPE", "°/step", better="lower"),
