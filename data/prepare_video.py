@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import queue
 import sys
-import threading
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +42,7 @@ from data.films.writer import STATE, name_of
 from data.flow_cache import FlowCache, make_flow_estimator
 from data.image_files import list_images
 from data.transforms import Preprocessing
+from util.child_process import end_with_parent
 from util.errors import UserError, run_cli
 from util.files import remove_partial_files
 from util.intrinsics import read_intrinsics
@@ -247,16 +246,6 @@ def _in_processes(
                 else:
                     outcome.keep(jobs[job], job.result)
     return died
-
-
-def end_with_parent() -> None:
-    """Of a process: where the parent is killed, nobody goes on writing where the next one does."""
-
-    def watch() -> None:
-        connection.wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _drain(counted: "queue.Queue[int]", advance: Callable[[int], object]) -> None:

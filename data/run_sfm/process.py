@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from data.prepare_video import end_with_parent
+from util.child_process import end_with_parent
 from util.errors import UserError
 
 LAST_WORDS = 8  # lines of its log that an error repeats

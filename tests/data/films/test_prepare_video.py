@@ -2,12 +2,10 @@
 
 import csv
 import json
-import multiprocessing
 import os
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import av
@@ -21,7 +19,7 @@ from data.clips import find_clips
 from data.clips_dataset import ClipsDataset
 from data.films import film as film_module
 from data.films import writer as writer_module
-from data.prepare_video import Outcome, end_with_parent, main, prepare_in_processes
+from data.prepare_video import Outcome, main, prepare_in_processes
 from data.view_mask import resize_view
 from options.train_options import TrainOptions
 from tests.data.films.film_files import encode_film
@@ -376,39 +374,6 @@ def test_a_film_that_its_process_dies_of_does_not_take_the_others_with_it():
     prepare_in_processes(films, prepare_or_die, 2, told.append, outcome)
     assert {film.name for film in outcome.states} == {"good", "other", "last"}
     assert outcome.faults == {Path("bad"): "bad: the process that worked on it was killed; is there enough memory?"}
-
-
-def child_of_a_killed(file):
-    end_with_parent()
-    file.write_text(str(os.getpid()))
-    time.sleep(60)
-
-
-def parent_that_is_killed(file):
-    multiprocessing.get_context("spawn").Process(target=child_of_a_killed, args=(file,)).start()
-    time.sleep(60)
-
-
-def test_processes_end_with_a_killed_parent(tmp_path):
-    file = tmp_path / "pid"
-    parent = multiprocessing.get_context("spawn").Process(target=parent_that_is_killed, args=(file,))
-    parent.start()
-    deadline = time.monotonic() + 60
-    while not (file.is_file() and file.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    parent.kill()
-    parent.join()
-    while is_running(int(file.read_text())):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_folders_of_frames_are_films_too(run, tmp_path, save):
