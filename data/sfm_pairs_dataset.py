@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from data.sfm.find import open_sfm_clips
 from data.sfm.prepare import Preparation, PreparedClip
 from data.sfm.split import Block, split_clips, whole
 from data.sfm.window import MASK_LEVEL
-from data.transforms import BLACK, Preprocessing
+from data.transforms import BLACK, FLIPPED, Preprocessing, flip_sample
 from util.errors import UserError
 
 CACHE = "sfm_cache"
@@ -80,7 +81,7 @@ class SfmPairsDataset(BaseDataset):
         """
         blocks = open_blocks(opt, phase or opt.phase)
         how = Preparation(
-            Preprocessing.from_options(opt),
+            replace(Preprocessing.from_options(opt), flip=False),  # of samples, not of what is prepared
             opt.sfm_divisor,
             opt.soft_mask,
             opt.visibility_overlap,
@@ -88,7 +89,7 @@ class SfmPairsDataset(BaseDataset):
             published=opt.sfm_preparation == "published",
         )
         cache = opt.sfm_cache or sfm_folder(opt, phase or opt.phase) / CACHE
-        return cls(blocks, how, cache, (opt.min_gap, opt.max_gap), opt.augment)
+        return cls(blocks, how, cache, (opt.min_gap, opt.max_gap), opt.augment, flip=opt.flip)
 
     def __init__(
         self,
@@ -97,8 +98,10 @@ class SfmPairsDataset(BaseDataset):
         cache: Path,
         gaps: tuple[int, int] = (5, 30),
         augment: str = "none",
+        *,
+        flip: bool = False,
     ) -> None:
-        self.how, self.augment, self.gaps = how, augment, gaps
+        self.how, self.augment, self.gaps, self.flip = how, augment, gaps, flip
         box = how.box_of([block.clip for block in blocks])
         self.clips = [PreparedClip(block.clip, how, box, cache) for block in blocks]
         self.samples = [
@@ -152,13 +155,14 @@ class SfmPairsDataset(BaseDataset):
         both = (view, middle_one(others) if rng is None else int(rng.choice(others)))
         mask = clip.mask >= MASK_LEVEL * 255
         maps = [self._maps(clip, here, there) for here, there in (both, both[::-1])]
-        return {
+        sample = {
             "frames": torch.stack([self._picture(clip, one, mask, rng) for one in both]),
             "mask": torch.from_numpy(mask)[None],
             **{name: torch.stack([one[name] for one in maps]) for name in maps[0]},
             "intrinsics": torch.from_numpy(clip.K).float(),
             "pose": torch.from_numpy(clip.poses[list(both)]).float(),
         }
+        return flip_sample(sample) if self.flip and rng is not None and rng.random() < FLIPPED else sample
 
     def _picture(self, clip: PreparedClip, view: int, mask: np.ndarray, rng: np.random.Generator | None) -> Tensor:
         """(3, H, W); black outside the mask, as endoscopes show it and as frames of a test are."""

@@ -3,7 +3,8 @@
 A sample's keys say what they are: ``image`` (3, H, W) and ``frames`` (T, 3, H, W) are pictures in [-1, 1]; ``depth_mm``
 and ``valid`` (1, H, W); ``flow_fwd`` and ``flow_bwd`` (T-1, 2, H, W) in pixels (x, y) with the masks ``mask_fwd`` and
 ``mask_bwd`` (T-1, 1, H, W), bool; ``view`` (1, H, W) bool, where an endoscope's frames show something; ``pseudo_depth``
-(1, H, W), 0 where unknown; ``intrinsics`` (3, 3) in pixels. Pixel (0, 0) is the centre of the top-left pixel.
+(1, H, W), 0 where unknown; ``intrinsics`` (3, 3) in pixels; ``pose`` (T, 4, 4), world_from_cam. Maps of structure from
+motion are those of ``data.sfm_pairs_dataset``. Pixel (0, 0) is the centre of the top-left pixel.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -21,9 +22,12 @@ from util.intrinsics import scale_intrinsics
 
 PICTURES = ("image", "frames")
 FLOWS = {"flow_fwd": "mask_fwd", "flow_bwd": "mask_bwd"}
-ON_THE_GRID = (*PICTURES, "depth_mm", "valid", "view", "pseudo_depth", *FLOWS, *FLOWS.values())
+FROM_MOTION = ("mask", "sparse_depth", "confidence", "sparse_flow", "flow_confidence")
+ON_THE_GRID = (*PICTURES, "depth_mm", "valid", "view", "pseudo_depth", *FLOWS, *FLOWS.values(), *FROM_MOTION)
+HAVE_DIRECTION = (*FLOWS, "sparse_flow")  # (..., 2, H, W)
 RESIZE_MODES = ("resize", "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "fit", "none")
 BLACK = -1.0  # of pictures
+FLIPPED = 0.5  # share of the samples, where any are
 ALL_OF_A_PIXEL = 0.99  # a resized pixel of the view that shows anything else, be it a little, is none of it
 
 
@@ -59,6 +63,7 @@ class Preprocessing:
                 "--zoom", type=float, default=1.0, help="largest random enlargement, x and y apart; 1: none"
             )
             group.add_argument("--no_flip", dest="flip", action="store_false", help="no random horizontal flip")
+            group.add_argument("--flip", dest="flip", action="store_true", default=True, help="with it")
 
     @classmethod
     def from_options(cls, opt: Namespace) -> "Preprocessing":
@@ -90,7 +95,7 @@ class Preprocessing:
             sample = random_zoom(sample, self.zoom, rng)
         if self.mode.endswith("crop"):
             sample = random_crop(sample, self.fine_size, rng)
-        if self.flip and rng.random() < 0.5:
+        if self.flip and rng.random() < FLIPPED:
             sample = flip_sample(sample)
         return sample
 
@@ -209,22 +214,23 @@ def random_window(sample: Sample, size: tuple[int, int], rng: np.random.Generato
 
 
 def flip_sample(sample: Sample) -> Sample:
-    """Mirror left and right: pictures and maps are reversed in x, the x of flow and the principal point with them.
+    """What a mirrored camera sees in a mirrored world.
 
-    Raises:
-        ValueError: the sample has poses, which a mirror turns into those of a left-handed world.
+    Pictures and maps are reversed in x, the x of flow and the principal point with them. A pose T becomes M T M with
+    M = diag(-1, 1, 1, 1), which turns the other way round and is no reflection itself.
     """
-    if "pose" in sample:
-        raise ValueError("a sample with poses cannot be flipped; train this method with --no_flip")
     out = dict(sample)
     for name in ON_THE_GRID:
         if name in sample:
             out[name] = sample[name].flip(-1)
-    for name in FLOWS:
+    for name in HAVE_DIRECTION:
         if name in sample:
             out[name] = out[name] * torch.tensor([-1.0, 1.0], dtype=out[name].dtype).view(2, 1, 1)
     if "intrinsics" in sample:
         width = grid_size(sample)[1]
         out["intrinsics"] = sample["intrinsics"].clone()
         out["intrinsics"][0, 2] = width - 1 - out["intrinsics"][0, 2]
+    if "pose" in sample:
+        mirror = torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=sample["pose"].dtype)
+        out["pose"] = mirror[:, None] * sample["pose"] * mirror
     return out

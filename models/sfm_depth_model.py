@@ -78,7 +78,7 @@ class SfmDepthModel(BaseModel):
         add_network_options(parser)
         if is_train:
             add_loss_options(parser)
-            # Frames keep their aspect, and are neither mirrored nor zoomed: poses belong to them.
+            # Frames keep their aspect and are not zoomed: poses belong to them. Mirrored they could be; published: not.
             parser.set_defaults(
                 resize_or_crop="scale_width",
                 load_size=480,
@@ -99,7 +99,7 @@ class SfmDepthModel(BaseModel):
             parser.error(
                 "--lambda_sparse and --lambda_flow are both 0: consistency alone is content with a constant map"
             )
-        if opt.resize_or_crop not in ("resize", "scale_width", "none") or opt.zoom > 1 or opt.flip:
+        if opt.resize_or_crop not in ("resize", "scale_width", "none") or opt.zoom > 1:
             parser.error(
                 "sfm_depth cuts the lens circle out of frames itself, and poses belong to the frames as they are: "
                 f"--resize_or_crop must be resize, scale_width or none (here {opt.resize_or_crop}), --zoom 1"

@@ -8,6 +8,7 @@ from data.sfm.clip import project_points
 from data.sfm.prepare import Preparation
 from data.sfm.split import Block, whole
 from data.sfm_pairs_dataset import SfmPairsDataset, partners
+from data.transforms import flip_sample
 from models.geometry.camera import flow_from_depth, relative_pose
 from tests.data.sfm.tiny_clip import make_clip
 from util.errors import UserError
@@ -58,9 +59,11 @@ def test_maps_hold_the_points_depth_confidence_and_flow_of_both_frames(clip, tmp
         assert (depth > 0).sum() == len(points) == (sample["flow_confidence"][row] > 0).sum()
 
 
-def test_sparse_flow_is_what_sparse_depth_and_pose_give(clip, tmp_path):
-    """Up to the rounding of a point to its pixel."""
+@pytest.mark.parametrize("flip", [False, True])
+def test_sparse_flow_is_what_sparse_depth_and_pose_give(flip, clip, tmp_path):
+    """Up to the rounding of a point to its pixel; as it is, and mirrored."""
     sample = dataset_of(clip, tmp_path / "cache")[3]
+    sample = flip_sample(sample) if flip else sample
     depth, flow, pose = sample["sparse_depth"], sample["sparse_flow"], sample["pose"]
     K = sample["intrinsics"][None].repeat(2, 1, 1)
     implied = flow_from_depth(depth, K, relative_pose(pose.flip(0), pose))
@@ -135,3 +138,20 @@ def test_poses_with_which_no_two_views_overlap_are_an_error_that_names_the_worst
     apart = replace(clip, poses=poses, points=points, observations=observations)
     with pytest.raises(UserError, match=r"hardly see the same place; of the points in frame \d+, 0 % lie in frame \d+"):
         dataset_of(apart, tmp_path / "cache")
+
+
+def test_half_of_the_pairs_are_mirrored_where_asked_and_none_in_validation(clip, tmp_path):
+    plain, flipped = (dataset_of(clip, tmp_path / "cache", (2, 2), flip=flip) for flip in (False, True))
+    mirrored = flip_sample(plain[3])
+    counts = [0, 0]
+    for seed in range(40):
+        sample = flipped.sample(3, np.random.default_rng(seed))
+        counts[0] += torch.equal(sample["mask"], plain[3]["mask"]) and torch.equal(
+            sample["pose"][0], plain[3]["pose"][0]
+        )
+        counts[1] += torch.equal(sample["mask"], mirrored["mask"]) and torch.equal(
+            sample["pose"][0], mirrored["pose"][0]
+        )
+    assert sum(counts) == 40
+    assert min(counts) > 8
+    assert torch.equal(flipped.sample(3, None)["frames"], plain[3]["frames"])

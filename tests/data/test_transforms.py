@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from data.transforms import (
     RESIZE_MODES,
@@ -99,9 +100,39 @@ def test_intrinsics_follow_a_flip():
     assert flipped["intrinsics"][0, 0] > 0
 
 
-def test_poses_cannot_be_flipped():
-    with pytest.raises(ValueError, match="no_flip"):
-        flip_sample(clip_sample() | {"pose": torch.eye(4).expand(2, 4, 4)})
+def test_poses_of_a_flipped_sample_are_those_of_a_mirrored_world():
+    """A point of the world projects to the mirrored pixel once the point is mirrored too."""
+    poses = torch.from_numpy(np.stack([random_pose(seed) for seed in range(3)]))
+    flipped = flip_sample(clip_sample() | {"pose": poses})
+    points = torch.tensor([[0.3, -0.2, 6.0], [-1.0, 0.4, 5.0], [0.1, 0.9, 8.0]], dtype=torch.float64).T
+    mirrored = points * torch.tensor([[-1.0], [1.0], [1.0]], dtype=torch.float64)
+    x, y = pixels_of(points, poses, K.double()).unbind(1)
+    torch.testing.assert_close(
+        pixels_of(mirrored, flipped["pose"], flipped["intrinsics"].double()), torch.stack((WIDTH - 1 - x, y), 1)
+    )
+    torch.testing.assert_close(torch.linalg.det(flipped["pose"]), torch.ones(3, dtype=torch.float64))
+
+
+def random_pose(seed):
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_rotvec(np.random.default_rng(seed).normal(scale=0.3, size=3)).as_matrix()
+    pose[:3, 3] = np.random.default_rng(seed + 9).normal(size=3)
+    return pose
+
+
+def pixels_of(points, poses, K):
+    """(T, 2, N) of points (3, N) of the world, seen from poses (T, 4, 4)."""
+    inside = torch.linalg.inv(poses)
+    return project(inside[:, :3, :3] @ points + inside[:, :3, 3:], K.expand(len(poses), 3, 3))
+
+
+def test_maps_of_structure_from_motion_are_flipped_with_the_frames():
+    names = ("mask", "sparse_depth", "confidence", "sparse_flow", "flow_confidence")
+    before = {"frames": torch.rand(2, 3, 4, 5)} | {name: torch.rand(2, 2, 4, 5) for name in names}
+    after = flip_sample(before)
+    for name, tensor in before.items():
+        sign = torch.tensor([-1.0, 1.0]).view(2, 1, 1) if name == "sparse_flow" else 1.0
+        torch.testing.assert_close(after[name], sign * tensor.flip(-1))
 
 
 @pytest.mark.parametrize("seed", range(4))

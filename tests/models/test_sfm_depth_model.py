@@ -131,6 +131,8 @@ def test_the_defaults_are_the_paper_s_weights():
     opt = tiny_options(model="sfm_depth")
     assert (opt.lambda_sparse, opt.lambda_flow, opt.lambda_consistency, opt.lr) == (1.0, 0.0, 2e-4, 1e-4)
     assert (opt.scaling, opt.second_term, opt.consistency, opt.warp_sampling) == ("mean_ratio", "minus", "l1", "exact")
+    assert not opt.flip
+    assert tiny_options("--flip", model="sfm_depth").flip
 
 
 def test_the_2020_preset_weighs_consistency_down_for_its_first_21_epochs():
