@@ -63,7 +63,7 @@ class Preprocessing:
                 "--zoom", type=float, default=1.0, help="largest random enlargement, x and y apart; 1: none"
             )
             group.add_argument("--no_flip", dest="flip", action="store_false", help="no random horizontal flip")
-            group.add_argument("--flip", dest="flip", action="store_true", default=True, help="with it")
+            group.add_argument("--flip", dest="flip", action="store_true", default=True, help="random horizontal flip")
 
     @classmethod
     def from_options(cls, opt: Namespace) -> "Preprocessing":
