@@ -18,22 +18,23 @@ LADDER = "ladder"
 EXTRAS = ("compile", "channels_last", "checkpoint_activations", "accumulate")
 ACCUMULATE = 2  # parts of a batch with the extra ``accumulate``
 
+# Layers that compute otherwise than PyTorch's own, in the order of their rows; the last two do so on the CPU alone.
+OUR_LAYERS = ("norm", "decoder", "blocks", "output")
+LAYER_TITLES = {
+    "norm": "+ norm in one pass",
+    "decoder": "+ sub-pixel decoder",
+    "blocks": "+ Winograd in the blocks",
+    "output": "+ output by pixels",
+}
+CPU_LAYERS = ("blocks", "output")
+
 KEPT = ("+ memory kept", {"keep_memory": True})
 FUSED = ("+ fused Adam", {"fused": True})
 CHANGES: dict[str, list[tuple[str, dict[str, Any]]]] = {  # title of the row, and what is different from the row before
-    "train": [KEPT, FUSED, ("+ our schedule", {"published": False}), ("+ sub-pixel decoder", {"subpixel": True})],
-    "video": [
-        KEPT,
-        FUSED,
-        ("+ flow ready, batched", {"published": False}),
-        ("+ sub-pixel decoder", {"subpixel": True}),
-    ],
+    "train": [KEPT, FUSED, ("+ our schedule", {"published": False})],
+    "video": [KEPT, FUSED, ("+ flow ready, batched", {"published": False})],
     "video_loss": [KEPT, ("+ flow ready, batched", {"published": False})],
-    "inference": [
-        ("+ no gradients", {"records": False}),
-        ("+ sub-pixel decoder", {"published": False, "subpixel": True}),
-        KEPT,
-    ],
+    "inference": [KEPT, ("+ no gradients", {"records": False, "published": False})],
 }
 WITHOUT_NETWORKS = ("video_loss",)  # nothing in it is computed in another precision
 
@@ -62,7 +63,7 @@ class Case:
         title: of its row.
         load: what it works on.
         published: the published schedule; ours, by the engine, otherwise.
-        subpixel: the decoder's convolutions at the lower resolution.
+        layers: those of ``OUR_LAYERS`` that are ours; the others are PyTorch's own.
         records: what gradients would need is kept in inference.
         fused: Adam in one kernel.
         keep_memory: in a process that keeps freed memory.
@@ -74,7 +75,7 @@ class Case:
     title: str
     load: Load
     published: bool = False
-    subpixel: bool = True
+    layers: tuple[str, ...] = OUR_LAYERS
     records: bool = False
     fused: bool = True
     keep_memory: bool = False
@@ -105,27 +106,27 @@ class Group(NamedTuple):
 
     def same_work(self) -> list[list[Case]]:
         """Cases that compute the same, together; allocator, kernel of Adam and precision change nothing there."""
-        found: dict[tuple[bool, bool, bool], list[Case]] = {}
+        found: dict[tuple[bool, tuple[str, ...], bool], list[Case]] = {}
         for case in self.cases:
             again = case.extra == "checkpoint_activations"
-            found.setdefault((case.published, case.subpixel, again), []).append(case)
+            found.setdefault((case.published, case.layers, again), []).append(case)
         return list(found.values())
 
 
-def plan_groups(opt: Namespace, *, can_keep: bool) -> list[Group]:
-    """What is measured, in this order; see ``ladder`` for ``can_keep``."""
+def plan_groups(opt: Namespace, *, can_keep: bool, on_cpu: bool) -> list[Group]:
+    """What is measured, in this order; see ``ladder`` for ``can_keep`` and ``on_cpu``."""
     groups = []
     batches = dict.fromkeys(KINDS, [opt.batch]) | {"inference": opt.infer_batches}
     loads = [Load(what, size, batch) for what in opt.what for size in opt.sizes for batch in batches.get(what, [])]
     for load in loads:
-        cases = ladder(load, opt.precisions, baseline=opt.baseline == "published", can_keep=can_keep)
+        cases = ladder(load, opt.precisions, baseline=opt.baseline == "published", can_keep=can_keep, on_cpu=on_cpu)
         groups.append(Group(LADDER, cases))
         if load.what == "train":
             groups += [Group(extra, with_extra(our_cases(cases), extra)) for extra in opt.extras]
     return groups
 
 
-def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool) -> list[Case]:
+def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool, on_cpu: bool) -> list[Case]:
     """The rows from the published step to ours, each with one change more, then ours in the other precisions.
 
     Args:
@@ -133,13 +134,14 @@ def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool)
         precisions: the first one is that of the steps of the ladder.
         baseline: whether to begin with the published step; only ours otherwise.
         can_keep: whether this machine's allocator can keep memory.
+        on_cpu: whether it runs there; some layers differ there alone.
     """
     if load.what in WITHOUT_NETWORKS:
         precisions = ["fp32"]
     if not baseline:
         return _in_precisions(Case("", load, keep_memory=can_keep), precisions)
-    cases = [Case("published", load, published=True, subpixel=False, fused=False, records=load.what == "inference")]
-    for title, change in CHANGES[load.what]:
+    cases = [Case("published", load, published=True, layers=(), fused=False, records=load.what == "inference")]
+    for title, change in changes(load, on_cpu=on_cpu):
         if can_keep or "keep_memory" not in change:
             cases.append(replace(cases[-1], title=title, before=cases[-1].title, **change))
     cases = [*cases[:-1], *_in_precisions(cases[-1], precisions, f" ({cases[-1].title})")]
@@ -147,6 +149,15 @@ def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool)
     if "tf32" in precisions:
         cases.append(replace(cases[0], title="published, tf32", precision="tf32"))
     return cases
+
+
+def changes(load: Load, *, on_cpu: bool) -> list[tuple[str, dict[str, Any]]]:
+    """Title of each row after the published one, and what is different from the row before."""
+    if load.what in WITHOUT_NETWORKS:
+        return CHANGES[load.what]
+    rows = [name for name in OUR_LAYERS if on_cpu or name not in CPU_LAYERS]
+    upto = {name: OUR_LAYERS[: OUR_LAYERS.index(name) + 1] for name in rows} | {rows[-1]: OUR_LAYERS}
+    return CHANGES[load.what] + [(LAYER_TITLES[name], {"layers": upto[name]}) for name in rows]
 
 
 def with_extra(ours: list[Case], extra: str) -> list[Case]:
@@ -160,7 +171,7 @@ def with_extra(ours: list[Case], extra: str) -> list[Case]:
 
 def our_cases(cases: list[Case]) -> list[Case]:
     """Those of a ladder that have all optimisations."""
-    last = [case for case in cases if not case.published and case.subpixel]
+    last = [case for case in cases if not case.published and case.layers == OUR_LAYERS]
     return [case for case in last if case.keep_memory == last[-1].keep_memory]
 
 

@@ -31,7 +31,7 @@ def measure(opt: Namespace) -> Iterator[Figures]:
     setup = Setup(network_flags(opt), opt.device.index)
     figures = empty_figures(opt)
     with WorkerPool(lambda keep: start_worker(setup, keep)) as pool:
-        groups = plan_groups(opt, can_keep=can_keep(opt, pool))
+        groups = plan_groups(opt, can_keep=can_keep(opt, pool), on_cpu=opt.device.type == "cpu")
         sizes = opt.sizes if "loader" in opt.what else []
         total = sum(group_units(opt, group) for group in groups) + sum(loader_units(opt, size) for size in sizes)
         total += film_units(opt) if "films" in opt.what else 0

@@ -1,16 +1,16 @@
 """Networks that several cases share: 180 million weights and their moments are too much to have once for each."""
 
 import copy
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Callable, Container, Iterator
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from models.base_model import Batch
 from models.colon2depth_model import Colon2depthModel
-from models.networks.layers import NearestUpConv
-from models.networks.pix2pixhd import GlobalGenerator
+from models.networks.layers import InstanceNorm2d, NearestUpConv, ScatterConv2d
+from models.networks.winograd import WinogradConv2d
 from util.updates import Progress, Update
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -48,12 +48,30 @@ def share_weights(module: AnyModule) -> AnyModule:
     return copy.deepcopy(module, shared)
 
 
-def without_subpixel(generator: GlobalGenerator) -> GlobalGenerator:
-    """A generator of the same weights whose decoder enlarges, mirrors the border and convolves, one after the other."""
-    plain = share_weights(generator)
-    layers = (nn.Sequential(*layer) if isinstance(layer, NearestUpConv) else layer for layer in plain.model)
-    plain.model = nn.Sequential(*layers)
+def with_layers(network: AnyModule, ours: Container[str]) -> AnyModule:
+    """A network of the same weights in which only some of ``OUR_LAYERS`` are ours, and the others PyTorch's own."""
+    copied = share_weights(network)
+    for parent in list(copied.modules()):
+        for name, layer in parent.named_children():
+            kind = next((kind for kind, (ours_is, _) in PLAIN.items() if isinstance(layer, ours_is)), None)
+            if kind is not None and kind not in ours:
+                setattr(parent, name, PLAIN[kind][1](layer))
+    return copied
+
+
+def _plain_convolution(layer: nn.Conv2d) -> nn.Conv2d:
+    plain = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, device="meta")
+    plain.weight, plain.bias = layer.weight, layer.bias
     return plain
+
+
+# By the names of ``OUR_LAYERS``: our kind of layer, and what makes PyTorch's own from one.
+PLAIN: dict[str, tuple[type[nn.Module], Callable[[Any], nn.Module]]] = {
+    "norm": (InstanceNorm2d, lambda norm: nn.InstanceNorm2d(norm.num_features)),
+    "decoder": (NearestUpConv, lambda layers: nn.Sequential(*layers)),
+    "blocks": (WinogradConv2d, _plain_convolution),
+    "output": (ScatterConv2d, _plain_convolution),
+}
 
 
 def count_parameters(method: nn.Module) -> dict[str, int]:

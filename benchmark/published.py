@@ -1,10 +1,11 @@
 """The published system's schedule, recreated to be measured against. Nothing of it is used in training.
 
 Source: "Depth Estimation for Colonoscopy Images with Self-supervised Learning from Videos" (MICCAI 2021) and the
-pix2pixHD code that it builds on, as both run on today's PyTorch. Networks and losses are ours, so what it learns is the
-same; what differs is how often and where something is computed:
+pix2pixHD code that it builds on, as both run on today's PyTorch. Weights and losses are ours, so what it learns is the
+same; what differs is how, how often and where something is computed:
 
-- decoder as upsampling, mirrored border, convolution; float32; contiguous layout; Adam as PyTorch makes it by default
+- layers of PyTorch's own, decoder as upsampling, mirrored border, convolution; float32; contiguous layout
+- Adam as PyTorch makes it by default
 - three passes of the discriminator in every iteration (fake detached, real, fake), all with gradients
 - the generator's loss goes back into the discriminator's weights too, whose gradients are thrown away
 - prediction: gradients are recorded, since the code leaves them out only where PyTorch's version begins with 0.4
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torchvision.models.optical_flow import raft_large
 
-from benchmark.networks import Optimizers, without_subpixel
+from benchmark.networks import Optimizers, with_layers
 from models.base_model import Batch
 from models.colon2depth_model import FEATURE_FACTOR, Colon2depthModel
 from models.geometry.flow import FlowEstimator, create_flow_estimator
@@ -41,7 +42,7 @@ class PublishedStep:
 
     def __init__(self, method: Colon2depthModel, optimizers: Optimizers, estimator: FlowEstimator) -> None:
         self.method, self.optimizers, self.estimator = method, optimizers, estimator
-        self.net_G, self.net_D = without_subpixel(method.net_G), method.net_D
+        self.net_G, self.net_D = with_layers(method.net_G, ()), with_layers(method.net_D, ())
 
     def train(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         """One iteration on synthetic pairs; returns the terms. The discriminator learns in every ``d_every``-th."""

@@ -35,8 +35,8 @@ def film_row(times: FilmTimes) -> dict[str, Any]:
 
 def _case_facts(one: Measured) -> dict[str, Any]:
     case = one.case
-    names = ("title", "published", "subpixel", "records", "fused", "keep_memory", "precision", "extra")
-    return vars(case.load) | {name: getattr(case, name) for name in names}
+    names = ("title", "published", "records", "fused", "keep_memory", "precision", "extra")
+    return vars(case.load) | {name: getattr(case, name) for name in names} | {"layers": list(case.layers)}
 
 
 def _times(one: Measured, by_title: Mapping[str, Measured], baseline: Measured | None) -> dict[str, Any]:

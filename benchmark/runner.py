@@ -12,7 +12,7 @@ import torch
 from benchmark.batches import make_pictures, synthetic_batch, video_batch
 from benchmark.cases import ACCUMULATE, ITERATIONS, Case, Load
 from benchmark.memory import forget_peak, peak_since
-from benchmark.networks import Optimizers, SharedModel, count_parameters, share_weights, without_subpixel
+from benchmark.networks import Optimizers, SharedModel, count_parameters, share_weights, with_layers
 from benchmark.published import PublishedStep, default_adam, make_estimator
 from benchmark.work import Work, count_work, product_rate, wait_for
 from models.base_model import Batch
@@ -131,8 +131,7 @@ class CaseRunner:
 
     def _our_steps(self, case: Case, batch: Batch) -> Steps:
         method = share_weights(self.method)
-        if not case.subpixel:
-            method.net_G = without_subpixel(method.net_G)
+        method.net_G, method.net_D = (with_layers(net, case.layers) for net in (method.net_G, method.net_D))
         if case.load.what == "inference":
             return {"predict": partial(self._predict, method.eval(), case.precision, batch["inference"]["images"])}
         if case.load.what == "video_loss":

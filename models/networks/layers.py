@@ -1,7 +1,8 @@
 """Layers of convolutional networks that keep the weights' names of PyTorch's own ones, but compute better.
 
 ``InstanceNorm2d`` and ``Float32Conv2d`` keep in float32 what mixed precision would spoil, ``ReflectionPad2d`` keeps low
-precision where autocast would leave it for nothing, and ``NearestUpConv`` needs fewer multiplications.
+precision where autocast would leave it for nothing, ``ScatterConv2d`` suits the processor better, and ``NearestUpConv``
+needs fewer multiplications, like ``models.networks.winograd``.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 MIN_SUBPIXEL_PIXELS = 256  # with fewer, summing the weights costs more than the multiplications that it saves
+MIN_CHANNELS_PER_OUTPUT = 16  # with fewer, ``ScatterConv2d`` is the slower one (2 CPU cores)
 LOW_PRECISION = (torch.bfloat16, torch.float16)
 
 # A nearest neighbour stands twice in the enlarged image, so that of a 3-tap kernel (a, b, c) two taps meet the same
@@ -25,13 +27,15 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     """(x - mean) / sqrt(var + eps) an image and channel; mean and variance in float32 whatever ``x`` is."""
 
     def forward(self, x: Tensor) -> Tensor:
+        # Group norm with a channel a group is the same in one pass. PyTorch's instance norm is a view of a batch norm,
+        # and of a view an in-place ReLU makes four copies going backward.
+        channels = x.shape[1]
         if x.dtype not in LOW_PRECISION:
-            return super().forward(x)
-        # Batch norm of one image with B * C channels: given float32 weights it keeps its statistics in float32.
-        B, C, H, W = x.shape
-        ones, zeros = (x.new_full((B * C,), value, dtype=torch.float32) for value in (1.0, 0.0))
-        flat = x.reshape(1, B * C, H, W)
-        return F.batch_norm(flat, None, None, ones, zeros, training=True, eps=self.eps).view(B, C, H, W)
+            return F.group_norm(x, channels, eps=self.eps)
+        # It keeps its statistics in the type of the weights. Autocast would go through float32 and back.
+        ones, zeros = (x.new_full((channels,), value, dtype=torch.float32) for value in (1.0, 0.0))
+        with torch.autocast(x.device.type, enabled=False):
+            return F.group_norm(x, channels, ones, zeros, self.eps)
 
 
 class ReflectionPad2d(nn.ReflectionPad2d):
@@ -48,6 +52,28 @@ class Float32Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float() if x.dtype in LOW_PRECISION else x)
+
+
+class ScatterConv2d(Float32Conv2d):
+    """Convolution without border whose few outputs are summed up from what each pixel of the input gives to each.
+
+    A direct convolution works on blocks of output channels, most of which is idle when there is one. What the pixels
+    give is a 1x1 convolution with an output for each place of the kernel, of which there are many. Used on the CPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H + k - 1, W + k - 1) to (B, out_channels, H, W)."""
+        outputs, inputs, k = self.weight.shape[:3]
+        height, width = x.shape[2:]
+        if x.device.type != "cpu" or inputs < MIN_CHANNELS_PER_OUTPUT * outputs:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            x = x.float() if x.dtype in LOW_PRECISION else x
+            # A pixel gives to the outputs up and left of it, so the kernel is turned around for ``fold``.
+            to_places = self.weight.flip(2, 3).permute(0, 2, 3, 1).reshape(outputs * k * k, inputs, 1, 1)
+            given = F.conv2d(x, to_places).flatten(2)
+            whole = F.fold(given, (height + k - 1, width + k - 1), k)
+            return whole[..., k - 1 : height, k - 1 : width] + self.bias[:, None, None]
 
 
 class NearestUpConv(nn.Sequential):
@@ -73,8 +99,7 @@ class NearestUpConv(nn.Sequential):
             # What mirroring the enlarged image shows beyond the border is the border pixel again.
             padded = _repeat_border(x)
             weight = subpixel_weight(conv.weight, self.taps)
-        places = F.conv2d(padded, weight, conv.bias.repeat_interleave(4))  # (B, 4 out, H + 1, W + 1)
-        return F.pixel_shuffle(places, 2)[..., 1:-1, 1:-1]
+        return _Interleave.apply(F.conv2d(padded, weight, conv.bias.repeat_interleave(4)))
 
 
 def _repeat_border(x: Tensor) -> Tensor:
@@ -86,12 +111,46 @@ def _repeat_border(x: Tensor) -> Tensor:
     return torch.cat((rows[..., :1], rows, rows[..., -1:]), dim=-1)
 
 
+class _Interleave(torch.autograd.Function):
+    """Outputs of the four kernels at all corners of pixels, (B, 4 C, H + 1, W + 1), to the image (B, C, 2 H, 2 W).
+
+    That is a pixel shuffle without its outermost pixels, in one pass each way.
+    """
+
+    @staticmethod
+    def forward(ctx, corners: Tensor) -> Tensor:  # noqa: ANN001
+        B, channels, H, W = corners.shape
+        image = corners.new_empty(B, channels // 4, 2 * (H - 1), 2 * (W - 1))
+        for place, corner in _places(image, corners):
+            place.copy_(corner)
+        return image
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:  # noqa: ANN001
+        B, channels, H, W = grad.shape
+        corners = grad.new_zeros(B, 4 * channels, H // 2 + 1, W // 2 + 1)
+        for place, corner in _places(grad, corners):
+            corner.copy_(place)
+        return corners
+
+
+def _places(image: Tensor, corners: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Views of the pixels with odd or even rows and columns, and of what the kernel for them gives."""
+    of_kernel = corners.unflatten(1, (-1, 2, 2))  # (B, C, row, column, H + 1, W + 1), odd first
+    H, W = corners.shape[2] - 1, corners.shape[3] - 1
+    for row in (0, 1):
+        for column in (0, 1):
+            # An even pixel lies at the corner before its input pixel, an odd one at the corner after it.
+            yield (
+                image[..., row::2, column::2],
+                of_kernel[:, :, 1 - row, 1 - column, row : row + H, column : column + W],
+            )
+
+
 def subpixel_weight(weight: Tensor, taps: Tensor) -> Tensor:
     """3x3 kernels (O, I, 3, 3) to the 2x2 kernels (4 O, I, 2, 2) of the four places of an output pixel.
 
-    Their order, and odd before even, is such that ``pixel_shuffle`` of the outputs at the (H + 1) x (W + 1) corners of
-    the pixels shows the enlarged image with one pixel more around it. ``taps`` is (9, 4, 4): tap of 3x3, place, tap of
-    2x2.
+    Their order is odd before even, in rows and then in columns. ``taps`` is (9, 4, 4): tap of 3x3, place, tap of 2x2.
     """
     out_channels, in_channels = weight.shape[:2]
     kernels = torch.einsum("oik,kpt->opit", weight.reshape(out_channels, in_channels, 9), taps.to(weight.dtype))

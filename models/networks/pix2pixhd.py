@@ -7,7 +7,8 @@ which load as they are (``models/networks/weights.py``).
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.layers import Float32Conv2d, InstanceNorm2d, NearestUpConv, ReflectionPad2d, run_layers
+from models.networks.layers import InstanceNorm2d, NearestUpConv, ReflectionPad2d, ScatterConv2d, run_layers
+from models.networks.winograd import WinogradConv2d
 
 INIT_STD = 0.02  # std of pix2pixHD's init, biases keep PyTorch's default
 MAX_CHANNELS_D = 512  # a discriminator layer has at most so many channels
@@ -21,11 +22,11 @@ class ResnetBlock(nn.Module):
         super().__init__()
         self.conv_block = nn.Sequential(
             ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
+            WinogradConv2d(channels, channels),
             _norm(norm, channels),
             nn.ReLU(inplace=True),
             ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
+            WinogradConv2d(channels, channels),
             _norm(norm, channels),
         )
 
@@ -63,7 +64,7 @@ def _up(channels: int, norm: str, upsample: str) -> list[nn.Module]:
 
 
 def _tail(ngf: int, out_channels: int) -> list[nn.Module]:
-    return [ReflectionPad2d(3), Float32Conv2d(ngf, out_channels, 7), nn.Tanh()]
+    return [ReflectionPad2d(3), ScatterConv2d(ngf, out_channels, 7), nn.Tanh()]
 
 
 def _encoder_to_decoder(

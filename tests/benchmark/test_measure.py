@@ -50,14 +50,14 @@ def test_everything_is_measured_and_written(tmp_path):
     assert (outcome.code, outcome.errors) == (0, [])
     by_load = {what: [row for row in figures["cases"] if row["what"] == what] for what in figures["options"]["what"]}
     assert {what: len(rows) for what, rows in by_load.items()} == {
-        "train": 6,
-        "video": 6,
+        "train": 9,
+        "video": 9,
         "video_loss": 3,
-        "inference": 5,
+        "inference": 8,
         "loader": 0,
         "films": 0,
     }
-    assert [row["flow_calls"] for row in by_load["video"]] == [4, 4, 4, 0, 0, 0]
+    assert [row["flow_calls"] for row in by_load["video"]] == [4] * 3 + [0] * 6
     assert [row["flow_calls"] for row in by_load["video_loss"]] == [4, 4, 0]
     for row in figures["cases"]:
         assert row["median_s"] > 0
@@ -82,7 +82,7 @@ def test_everything_is_measured_and_written(tmp_path):
 def test_fewer_operations_with_each_change_of_what_is_computed(tmp_path):
     _, figures = run_benchmark(tmp_path, "--what=train", "--no_memory", "--precisions=fp32")
     flops = [row["flops"] for row in figures["cases"]]
-    assert flops[0] == flops[1] == flops[2] > flops[3] > flops[4]
+    assert flops[0] == flops[1] == flops[2] > flops[3] == flops[4] > flops[5]
 
 
 @pytest.mark.usefixtures("here")
@@ -132,7 +132,7 @@ def test_figures_so_far_are_kept_when_the_rest_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark.measure, "measure_loader", fail)
     outcome, figures = run_benchmark(tmp_path, "--what=inference,loader", "--no_memory", "--precisions=fp32")
     assert (outcome.code, outcome.errors) == (2, ["error: no space left on device"])
-    assert len(figures["cases"]) == 4
+    assert len(figures["cases"]) == 7
 
 
 @pytest.mark.usefixtures("here")
@@ -175,8 +175,8 @@ def test_command_runs_in_processes_of_its_own(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     rows = json.loads(out.read_text())["cases"]
-    assert [row["keep_memory"] for row in rows] == [False, True, True, True, True]
-    assert "ours, fp32 (+ sub-pixel decoder)" in done.stdout
+    assert [row["keep_memory"] for row in rows] == [False] + [True] * 7
+    assert "ours, fp32 (+ output by pixels)" in done.stdout
 
 
 @pytest.mark.cuda

@@ -9,11 +9,11 @@ import torch
 from tiny_run import tiny_options
 
 from benchmark.batches import synthetic_batch, video_batch
-from benchmark.networks import SharedModel, without_subpixel
+from benchmark.cases import OUR_LAYERS
+from benchmark.networks import PLAIN, SharedModel, with_layers
 from benchmark.published import PublishedStep, bilinear_numpy, consistent_numpy, default_adam, make_estimator
 from benchmark.work import count_work
 from models.geometry.flow import forward_backward_mask, warp
-from models.networks.layers import NearestUpConv
 from util.engine import Engine, EngineSettings
 from util.updates import Progress
 
@@ -182,11 +182,24 @@ def test_adam_is_the_one_that_pytorch_makes_by_default():
         ]
 
 
-def test_decoder_enlarges_then_convolves_with_the_same_weights():
-    published, _ = make_pair()
-    generator = published.method.net_G
-    plain = without_subpixel(generator)
-    assert any(isinstance(layer, NearestUpConv) for layer in generator.modules())
-    assert not any(isinstance(layer, NearestUpConv) for layer in plain.modules())
-    assert list(plain.state_dict()) == list(generator.state_dict())
-    assert all(a is b for a, b in zip(plain.parameters(), generator.parameters(), strict=True))
+def kinds(network):
+    """Of our layers, those that are in a network."""
+    return {name for name, (ours, _) in PLAIN.items() if any(isinstance(layer, ours) for layer in network.modules())}
+
+
+def test_layers_are_pytorchs_own_with_the_same_weights():
+    published, engine = make_pair()
+    assert kinds(published.net_G) == kinds(published.net_D) == set()
+    assert (kinds(engine.method.net_G), kinds(engine.method.net_D)) == (set(OUR_LAYERS), {"norm"})
+    for plain, ours in ((published.net_G, published.method.net_G), (published.net_D, published.method.net_D)):
+        assert list(plain.state_dict()) == list(ours.state_dict())
+        assert all(a is b for a, b in zip(plain.parameters(), ours.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("number", range(len(OUR_LAYERS) + 1))
+def test_each_row_of_the_ladder_has_one_more_of_our_layers(number):
+    published, _ = make_pair(torch.float64)
+    image, ours = make_batch("train", torch.float64)["synthetic"]["image"], OUR_LAYERS[:number]
+    network = with_layers(published.method.net_G, ours)
+    assert kinds(network) == set(ours)
+    torch.testing.assert_close(network(image), published.net_G(image), rtol=0, atol=1e-12)
