@@ -21,12 +21,13 @@ ACCUMULATE = 2  # parts of a batch with the extra ``accumulate``
 # Layers that compute otherwise than PyTorch's own, in the order of their rows; the last two do so on the CPU alone.
 OUR_LAYERS = ("norm", "decoder", "blocks", "output")
 LAYER_TITLES = {
-    "norm": "+ norm in one pass",
+    "norm": "+ norm without copies",
     "decoder": "+ sub-pixel decoder",
     "blocks": "+ Winograd in the blocks",
     "output": "+ output by pixels",
 }
 CPU_LAYERS = ("blocks", "output")
+DIRECT = {"bf16": ("blocks",), "fp16": ("blocks",), "compile": CPU_LAYERS}
 
 KEPT = ("+ memory kept", {"keep_memory": True})
 FUSED = ("+ fused Adam", {"fused": True})
@@ -34,7 +35,7 @@ CHANGES: dict[str, list[tuple[str, dict[str, Any]]]] = {  # title of the row, an
     "train": [KEPT, FUSED, ("+ our schedule", {"published": False})],
     "video": [KEPT, FUSED, ("+ flow ready, batched", {"published": False})],
     "video_loss": [KEPT, ("+ flow ready, batched", {"published": False})],
-    "inference": [KEPT, ("+ no gradients", {"records": False, "published": False})],
+    "inference": [KEPT, ("+ no gradients", {"published": False})],
 }
 WITHOUT_NETWORKS = ("video_loss",)  # nothing in it is computed in another precision
 
@@ -64,7 +65,6 @@ class Case:
         load: what it works on.
         published: the published schedule; ours, by the engine, otherwise.
         layers: those of ``OUR_LAYERS`` that are ours; the others are PyTorch's own.
-        records: what gradients would need is kept in inference.
         fused: Adam in one kernel.
         keep_memory: in a process that keeps freed memory.
         precision: as ``--precision`` names it.
@@ -76,7 +76,6 @@ class Case:
     load: Load
     published: bool = False
     layers: tuple[str, ...] = OUR_LAYERS
-    records: bool = False
     fused: bool = True
     keep_memory: bool = False
     precision: str = "fp32"
@@ -87,6 +86,17 @@ class Case:
     def worker(self) -> str:
         """Name of the worker that it runs in."""
         return self.extra or ("kept" if self.keep_memory else "default")
+
+    @property
+    def working_layers(self) -> tuple[str, ...]:
+        """Those of ``layers`` that are not direct convolutions here: in low precision and compiled, some are."""
+        direct = DIRECT["compile"] if self.extra == "compile" else DIRECT.get(self.precision, ())
+        return tuple(name for name in self.layers if name not in direct)
+
+    @property
+    def counted(self) -> "Case":
+        """The case whose operations are counted for this one: what was compiled hides them."""
+        return replace(self, extra="", layers=self.working_layers) if self.extra == "compile" else self
 
     @property
     def kinds(self) -> dict[str, float]:
@@ -105,11 +115,11 @@ class Group(NamedTuple):
         return self.name == LADDER
 
     def same_work(self) -> list[list[Case]]:
-        """Cases that compute the same, together; allocator, kernel of Adam and precision change nothing there."""
-        found: dict[tuple[bool, tuple[str, ...], bool], list[Case]] = {}
+        """Cases that compute the same, together; allocator and kernel of Adam change nothing there."""
+        found: dict[tuple[bool, tuple[str, ...], str], list[Case]] = {}
         for case in self.cases:
-            again = case.extra == "checkpoint_activations"
-            found.setdefault((case.published, case.layers, again), []).append(case)
+            again = case.extra if case.extra in ("checkpoint_activations", "accumulate") else ""
+            found.setdefault((case.published, case.working_layers, again), []).append(case)
         return list(found.values())
 
 
@@ -140,7 +150,7 @@ def ladder(load: Load, precisions: list[str], *, baseline: bool, can_keep: bool,
         precisions = ["fp32"]
     if not baseline:
         return _in_precisions(Case("", load, keep_memory=can_keep), precisions)
-    cases = [Case("published", load, published=True, layers=(), fused=False, records=load.what == "inference")]
+    cases = [Case("published", load, published=True, layers=(), fused=False)]
     for title, change in changes(load, on_cpu=on_cpu):
         if can_keep or "keep_memory" not in change:
             cases.append(replace(cases[-1], title=title, before=cases[-1].title, **change))

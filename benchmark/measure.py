@@ -106,7 +106,8 @@ def measure_group(opt: Namespace, group: Group, pool: WorkerPool, peaks: Peaks, 
     group = Group(name, cases if group.is_ladder or any(case.extra for case in cases) else [])
     measured = {case: Measured(case, peak_bytes=peaks.get(case)) for case in group.cases}
     for alike in group.same_work():
-        work = pool.of(alike[0]).call("work", alike[0])
+        counted = alike[0].counted
+        work = pool.of(counted).call("work", counted)
         advance(len(work) * iteration_units(alike[0]))
         for case in alike:
             measured[case].work = work

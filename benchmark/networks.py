@@ -52,6 +52,8 @@ def with_layers(network: AnyModule, ours: Container[str]) -> AnyModule:
     """A network of the same weights in which only some of ``OUR_LAYERS`` are ours, and the others PyTorch's own."""
     copied = share_weights(network)
     for parent in list(copied.modules()):
+        if "norm" not in ours and isinstance(parent, nn.ReLU | nn.LeakyReLU):
+            parent.inplace = True
         for name, layer in parent.named_children():
             kind = next((kind for kind, (ours_is, _) in PLAIN.items() if isinstance(layer, ours_is)), None)
             if kind is not None and kind not in ours:

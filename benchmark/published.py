@@ -66,15 +66,9 @@ class PublishedStep:
         loss.backward()
         return loss.detach()
 
-    def predict(self, images: Tensor, records: bool) -> Tensor:
-        """Depth [mm], (B, 1, H, W), of images (B, 3, H, W) in [-1, 1].
-
-        Args:
-            images: what is predicted from.
-            records: as published; without, nothing is kept for gradients that nobody asks for.
-        """
-        with torch.set_grad_enabled(records):
-            return self.method.denormalise(self.net_G(images)).detach()
+    def predict(self, images: Tensor) -> Tensor:
+        """Depth [mm], (B, 1, H, W), of images (B, 3, H, W) in [-1, 1]; what gradients would need is kept meanwhile."""
+        return self.method.denormalise(self.net_G(images)).detach()
 
     def _terms(self, synthetic: dict[str, Tensor]) -> dict[str, Tensor]:
         method, opt = self.method, self.method.opt

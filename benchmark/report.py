@@ -35,7 +35,7 @@ def film_row(times: FilmTimes) -> dict[str, Any]:
 
 def _case_facts(one: Measured) -> dict[str, Any]:
     case = one.case
-    names = ("title", "published", "records", "fused", "keep_memory", "precision", "extra")
+    names = ("title", "published", "fused", "keep_memory", "precision", "extra")
     return vars(case.load) | {name: getattr(case, name) for name in names} | {"layers": list(case.layers)}
 
 

@@ -121,7 +121,7 @@ class CaseRunner:
     def _published_steps(self, case: Case, batch: Batch) -> Steps:
         if case.load.what == "inference":
             step = PublishedStep(self.method, {}, self.estimator)
-            return {"predict": partial(step.predict, batch["inference"]["images"], case.records)}
+            return {"predict": partial(step.predict, batch["inference"]["images"])}
         step = PublishedStep(self.method, self._shared_optimizers(case.fused), self.estimator)
         if case.load.what == "video":
             return {"video": partial(step.video, batch)}

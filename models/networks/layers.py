@@ -26,16 +26,31 @@ TAPS = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], [[0.0, 
 class InstanceNorm2d(nn.InstanceNorm2d):
     """(x - mean) / sqrt(var + eps) an image and channel; mean and variance in float32 whatever ``x`` is."""
 
+    def __init__(self, num_channels: int) -> None:
+        super().__init__(num_channels)
+
     def forward(self, x: Tensor) -> Tensor:
-        # Group norm with a channel a group is the same in one pass. PyTorch's instance norm is a view of a batch norm,
-        # and of a view an in-place ReLU makes four copies going backward.
+        if x.device.type == "cpu":
+            return self._as_group_norm(x)
+        return self._as_batch_norm(x) if x.dtype in LOW_PRECISION else super().forward(x)
+
+    def _as_group_norm(self, x: Tensor) -> Tensor:
+        """With a channel a group; faster there, with statistics in the type of the weights."""
         channels = x.shape[1]
-        if x.dtype not in LOW_PRECISION:
-            return F.group_norm(x, channels, eps=self.eps)
-        # It keeps its statistics in the type of the weights. Autocast would go through float32 and back.
-        ones, zeros = (x.new_full((channels,), value, dtype=torch.float32) for value in (1.0, 0.0))
-        with torch.autocast(x.device.type, enabled=False):
-            return F.group_norm(x, channels, ones, zeros, self.eps)
+        weights = _ones_and_zeros(x, channels) if x.dtype in LOW_PRECISION else (None, None)
+        # Of another layout the variance would be made of squares, and lose its digits beside a large mean.
+        return F.group_norm(x.contiguous(), channels, *weights, self.eps)
+
+    def _as_batch_norm(self, x: Tensor) -> Tensor:
+        """Of one image with B * C channels: with float32 weights its statistics are float32 on GPUs too."""
+        B, C, H, W = x.shape
+        flat = x.reshape(1, B * C, H, W)
+        return F.batch_norm(flat, None, None, *_ones_and_zeros(x, B * C), training=True, eps=self.eps).view(B, C, H, W)
+
+
+def _ones_and_zeros(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Weights of a norm that change nothing, (count,) float32."""
+    return x.new_ones(count, dtype=torch.float32), x.new_zeros(count, dtype=torch.float32)
 
 
 class ReflectionPad2d(nn.ReflectionPad2d):
@@ -61,11 +76,16 @@ class ScatterConv2d(Float32Conv2d):
     give is a 1x1 convolution with an output for each place of the kernel, of which there are many. Used on the CPU.
     """
 
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H + k - 1, W + k - 1) to (B, out_channels, H, W)."""
         outputs, inputs, k = self.weight.shape[:3]
         height, width = x.shape[2:]
-        if x.device.type != "cpu" or inputs < MIN_CHANNELS_PER_OUTPUT * outputs:
+        # torch.compile makes single additions of ``fold``.
+        direct = x.device.type != "cpu" or torch.compiler.is_compiling()
+        if direct or inputs < MIN_CHANNELS_PER_OUTPUT * outputs:
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             x = x.float() if x.dtype in LOW_PRECISION else x

@@ -24,7 +24,7 @@ class ResnetBlock(nn.Module):
             ReflectionPad2d(1),
             WinogradConv2d(channels, channels),
             _norm(norm, channels),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
             ReflectionPad2d(1),
             WinogradConv2d(channels, channels),
             _norm(norm, channels),
@@ -35,6 +35,7 @@ class ResnetBlock(nn.Module):
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
+    """What follows must not work in place: of an instance norm, which is a view on GPUs, that makes copies."""
     if kind == "instance":
         return InstanceNorm2d(channels)  # no affine parameters, no running statistics: no keys
     if kind == "batch":
@@ -43,13 +44,13 @@ def _norm(kind: str, channels: int) -> nn.Module:
 
 
 def _front(in_channels: int, ngf: int, norm: str) -> list[nn.Module]:
-    return [ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, 7), _norm(norm, ngf), nn.ReLU(inplace=True)]
+    return [ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, 7), _norm(norm, ngf), nn.ReLU()]
 
 
 def _down(channels: int, norm: str) -> list[nn.Module]:
     """Half the size, twice the channels."""
     conv = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
-    return [conv, _norm(norm, 2 * channels), nn.ReLU(inplace=True)]
+    return [conv, _norm(norm, 2 * channels), nn.ReLU()]
 
 
 def _up(channels: int, norm: str, upsample: str) -> list[nn.Module]:
@@ -60,7 +61,7 @@ def _up(channels: int, norm: str, upsample: str) -> list[nn.Module]:
         grow = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1)
     else:
         raise ValueError(f"unknown upsample {upsample!r}, known are: nearest, transposed")
-    return [grow, _norm(norm, channels // 2), nn.ReLU(inplace=True)]
+    return [grow, _norm(norm, channels // 2), nn.ReLU()]
 
 
 def _tail(ngf: int, out_channels: int) -> list[nn.Module]:
@@ -229,8 +230,8 @@ def _patch_layers(in_channels: int, ndf: int, n_layers: int, norm: str) -> list[
     """Convolutions 4x4 with padding 2: n_layers of stride 2, two of stride 1; norm from the second on, but the last."""
     widths = [min(ndf * 2**j, MAX_CHANNELS_D) for j in range(n_layers + 1)]
     first = nn.Conv2d(in_channels, ndf, 4, stride=2, padding=2)
-    layers = [nn.Sequential(first, nn.LeakyReLU(LEAK, inplace=True))]
+    layers = [nn.Sequential(first, nn.LeakyReLU(LEAK))]
     for j in range(1, n_layers + 1):
         conv = nn.Conv2d(widths[j - 1], widths[j], 4, stride=2 if j < n_layers else 1, padding=2)
-        layers.append(nn.Sequential(conv, _norm(norm, widths[j]), nn.LeakyReLU(LEAK, inplace=True)))
+        layers.append(nn.Sequential(conv, _norm(norm, widths[j]), nn.LeakyReLU(LEAK)))
     return [*layers, nn.Sequential(nn.Conv2d(widths[-1], 1, 4, padding=2))]

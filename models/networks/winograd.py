@@ -27,8 +27,8 @@ MIN_TILES = 64
 class WinogradConv2d(nn.Conv2d):
     """3x3 convolution without border: ``nn.Conv2d`` in its parameters, its keys and, to rounding, its result.
 
-    It is computed by Winograd's algorithm on the CPU in float32, whose library convolves directly, and where that
-    pays. In low precision the transforms would cost accuracy, and on GPUs cuDNN chooses its algorithm by itself.
+    Winograd's algorithm computes it on the CPU in full precision, where the library convolves directly, if there is
+    enough to save. In low precision the transforms would cost accuracy, and on GPUs cuDNN chooses by itself.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -37,15 +37,24 @@ class WinogradConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H + 2, W + 2) to (B, out_channels, H, W)."""
         height, width = x.shape[2] - 2, x.shape[3] - 2
-        tiles = len(x) * (height // 2) * (width // 2)
-        if tiles < MIN_TILES or min(self.weight.shape[:2]) < MIN_CHANNELS or not _in_full_on_cpu(x):
+        if not self._pays(x, tiles=len(x) * (height // 2) * (width // 2)):
             return super().forward(x)
-        even = F.pad(x, (0, width % 2, 0, height % 2))
+        even = F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
         return _Winograd.apply(even, self.weight)[..., :height, :width] + self.bias[:, None, None]
+
+    def _pays(self, x: Tensor, tiles: int) -> bool:
+        """torch.compile is better off with a convolution, which it knows."""
+        full = x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+        if x.device.type != "cpu" or not full or torch.compiler.is_compiling():
+            return False
+        return tiles >= MIN_TILES and min(self.weight.shape[:2]) >= MIN_CHANNELS
 
 
 class _Winograd(torch.autograd.Function):
-    """Even sides only. It keeps what a convolution keeps: U and V are larger than kernel and input, and soon made."""
+    """(B, I, H + 2, W + 2) with even sides and kernels (O, I, 3, 3) to (B, O, H, W).
+
+    It keeps what a convolution keeps: U and V are larger than kernel and input, and quickly made again.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN001
@@ -71,12 +80,6 @@ class _Winograd(torch.autograd.Function):
             grad_kernels = torch.bmm(grad_products, _transform_patches(x).transpose(1, 2))
             grad_weight = (_both_ways(G, x).T @ grad_kernels.flatten(1)).T.reshape(weight.shape)
         return grad_x, grad_weight
-
-
-def _in_full_on_cpu(x: Tensor) -> bool:
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
-        return False
-    return not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
 
 
 def _transform_kernels(weight: Tensor) -> Tensor:

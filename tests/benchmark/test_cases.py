@@ -21,7 +21,7 @@ def test_ladder_of_training_leads_from_the_published_step_to_ours():
         "+ memory kept",
         "+ fused Adam",
         "+ our schedule",
-        "+ norm in one pass",
+        "+ norm without copies",
         "+ sub-pixel decoder",
         "+ Winograd in the blocks",
         "ours, fp32 (+ output by pixels)",
@@ -33,7 +33,7 @@ def test_ladder_of_training_leads_from_the_published_step_to_ours():
     assert (ours.precision, low.precision, low.before) == ("fp32", "bf16", ours.title)
 
 
-@pytest.mark.parametrize("load", [TRAIN, VIDEO])
+@pytest.mark.parametrize("load", [TRAIN, VIDEO, INFERENCE])
 def test_each_row_has_one_change_and_is_compared_with_the_row_before(load):
     cases = ladder(load, ["fp32"], baseline=True, can_keep=True, on_cpu=True)
     assert len(cases) == 1 + len(changes(load, on_cpu=True))
@@ -71,7 +71,7 @@ def test_tf32_helps_the_published_step_too():
 
 def test_layers_that_are_plain_on_a_gpu_have_no_row_there():
     cases = ladder(INFERENCE, ["fp32"], baseline=True, can_keep=False, on_cpu=False)
-    assert titles(cases) == ["published", "+ no gradients", "+ norm in one pass", "ours, fp32 (+ sub-pixel decoder)"]
+    assert titles(cases) == ["published", "+ no gradients", "+ norm without copies", "ours, fp32 (+ sub-pixel decoder)"]
     assert [case.layers for case in cases] == [(), (), ("norm",), OUR_LAYERS]
 
 
@@ -103,10 +103,19 @@ def test_work_is_counted_once_for_all_that_compute_the_same():
     assert [titles(alike)[0] for alike in Group("ladder", ours).same_work()] == [
         "published",
         "+ our schedule",
-        "+ norm in one pass",
+        "+ norm without copies",
         "+ sub-pixel decoder",
         "+ Winograd in the blocks",
         "ours, fp32 (+ output by pixels)",
+        "ours, bf16",  # whose blocks are direct
     ]
     recomputing = with_extra(our_cases(ours), "checkpoint_activations")
-    assert [len(alike) for alike in Group("", recomputing).same_work()] == [2, 2]
+    assert [len(alike) for alike in Group("", recomputing).same_work()] == [1, 1, 1, 1]
+
+
+def test_what_was_compiled_is_counted_without_compiling():
+    ours = our_cases(ladder(TRAIN, ["fp32", "bf16"], baseline=True, can_keep=True, on_cpu=True))
+    compiled = with_extra(ours, "compile")[2:]
+    assert [case.working_layers for case in compiled] == [("norm", "decoder")] * 2
+    assert [(case.counted.extra, case.counted.layers) for case in compiled] == [("", ("norm", "decoder"))] * 2
+    assert [case.counted for case in ours] == ours

@@ -104,7 +104,7 @@ def test_extras_stand_beside_our_step(tmp_path):
     }
     for name, (ours, other) in groups.items():
         assert other["times_before"] == pytest.approx(ours["median_s"] / other["median_s"])
-        assert (other["flops"] > ours["flops"]) == (name == "checkpoint_activations")
+        assert (other["flops"] > 1.1 * ours["flops"]) == (name == "checkpoint_activations")  # kernels are turned twice
 
 
 @pytest.mark.usefixtures("here")

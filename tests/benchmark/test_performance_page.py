@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cases import CHANGES
+from benchmark.cases import CHANGES, LAYER_TITLES
 from benchmark.options import WHAT, parse_options
 from benchmark.page import require_places
-from models.networks.layers import MIN_SUBPIXEL_PIXELS
+from models.networks.layers import MIN_CHANNELS_PER_OUTPUT, MIN_SUBPIXEL_PIXELS
+from models.networks.winograd import MIN_CHANNELS, MIN_TILES
 
 PAGE = Path(__file__).parents[2] / "docs/performance.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -28,12 +29,15 @@ def test_page_shows_commands_and_has_places_for_all_tables():
 
 
 def test_every_change_of_the_ladders_is_explained():
-    titles = {title for changes in CHANGES.values() for title, _ in changes}
+    titles = {title for changes in CHANGES.values() for title, _ in changes} | set(LAYER_TITLES.values())
     assert [title for title in titles if f"| {title} |" not in TEXT] == []
 
 
-def test_number_of_pixels_is_the_one_in_the_code():
-    assert f"fewer than {MIN_SUBPIXEL_PIXELS} input pixels" in TEXT
+def test_numbers_are_those_in_the_code():
+    text = " ".join(TEXT.split())
+    assert f"fewer than {MIN_SUBPIXEL_PIXELS} input pixels" in text
+    assert f"fewer than {MIN_CHANNELS} channels or {MIN_TILES} tiles" in text
+    assert f"needs {MIN_CHANNELS_PER_OUTPUT} channels an output" in text
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w/]+/\w+\.py)`", TEXT))))

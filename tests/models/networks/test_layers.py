@@ -155,11 +155,12 @@ def test_instance_norm_is_pytorchs_own_to_rounding_in_float32_and_float64(dtype)
     torch.testing.assert_close(found, expected, rtol=0, atol=16 * torch.finfo(dtype).eps)
 
 
-def test_norm_gives_no_view_which_an_in_place_relu_would_copy_going_backward():
-    x = rand(2, 3, 5, 7).requires_grad_()
-    y = InstanceNorm2d(3)(x)
-    assert not y._is_view()
-    assert nn.InstanceNorm2d(3)(x)._is_view()  # else ours is not needed any more
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layout_of_the_input_does_not_cost_the_norm_digits(dtype):
+    """Beside a mean of 100, the variance as a difference of squares would lose four digits."""
+    x = (100 + rand(2, 8, 33, 31)).to(dtype)
+    found = InstanceNorm2d(8)(x.to(memory_format=torch.channels_last))
+    assert torch.equal(found, InstanceNorm2d(8)(x))
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -179,6 +180,29 @@ def test_statistics_of_instance_norm_stay_float32_in_low_precision(dtype, autoca
     torch.testing.assert_close(gradient.double(), exact_gradient, rtol=1.1 * rounding, atol=5e-5)
     error, error_pytorch = ((z.double() - exact).abs().max() for z in (y, y_pytorch))
     assert error <= error_pytorch
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_norm_on_a_gpu_is_that_of_the_cpu(dtype, autocast):
+    x, at = (10 + rand(2, 3, 17, 23)).to(dtype), rand(2, 3, 17, 23).to(dtype)
+    low = dtype != torch.float32
+    with torch.autocast("cuda", dtype if low else torch.bfloat16, enabled=autocast and low):
+        found = output_and_gradients(InstanceNorm2d(3), x.cuda(), at=at.cuda())
+    assert all(z.dtype == dtype for z in found)
+    tolerance = 4 * torch.finfo(dtype).eps if low else 1e-5
+    expected = output_and_gradients(nn.InstanceNorm2d(3), x.double(), at=at.double())
+    torch.testing.assert_close([z.cpu().double() for z in found], expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_norm_as_a_batch_norm_as_on_gpus_is_the_same(dtype):
+    x = (10 + rand(2, 3, 17, 23)).to(dtype)
+    as_batch, as_group = InstanceNorm2d(3)._as_batch_norm(x), InstanceNorm2d(3)._as_group_norm(x)
+    assert as_batch.dtype == as_group.dtype == dtype
+    torch.testing.assert_close(as_batch, as_group, rtol=torch.finfo(dtype).eps, atol=1e-5)
 
 
 def test_images_and_channels_are_normalised_one_by_one_in_low_precision():
@@ -240,6 +264,13 @@ def test_outputs_are_summed_up_where_they_are_few(monkeypatch, inputs, outputs, 
     monkeypatch.setattr(F, "fold", lambda *args: sums.append(args[1:]) or fold(*args))
     ScatterConv2d(inputs, outputs, 3)(rand(1, inputs, 5, 6, dtype=torch.float32))
     assert sums == ([((7, 8), 3)] if summed else [])
+
+
+def test_outputs_are_not_summed_up_when_compiling(monkeypatch):
+    conv, x = ScatterConv2d(16, 1, 3), rand(1, 16, 5, 6, dtype=torch.float32)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(F, "fold", None)
+    assert torch.equal(conv(x), F.conv2d(x, conv.weight, conv.bias))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

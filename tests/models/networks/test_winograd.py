@@ -125,12 +125,32 @@ def test_low_precision_is_left_to_the_library(products):
 
 
 @pytest.mark.usefixtures("always")
+def test_compiling_is_left_a_convolution(monkeypatch, products):
+    conv, x = WinogradConv2d(2, 2), rand(1, 2, 6, 6, dtype=torch.float32)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(conv(x), direct(conv, x))
+    assert products == []
+
+
+@pytest.mark.usefixtures("always")
 def test_keeps_what_a_convolution_keeps():
     conv, x = WinogradConv2d(4, 4), rand(1, 4, 10, 10, dtype=torch.float32).requires_grad_()
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(tuple(t.shape)), lambda _: None):
         conv(x)
     assert sorted(kept) == [(1, 4, 10, 10), (4, 4, 3, 3)]
+
+
+@pytest.mark.usefixtures("always")
+def test_activations_can_be_recomputed(products):
+    torch.manual_seed(0)
+    net = GlobalGenerator(ngf=4, n_downsample=2, n_blocks=1).double()
+    x, at = rand(1, 3, 16, 16), rand(1, 1, 16, 16)
+    kept = torch.autograd.grad(net(x), list(net.parameters()), at)
+    net.recompute = True
+    again = torch.autograd.grad(net(x), list(net.parameters()), at)
+    assert len(products) == 2 * (2 + 3)  # two convolutions forward and backward; and once more forward
+    torch.testing.assert_close(again, kept, rtol=0, atol=1e-12)
 
 
 @pytest.mark.usefixtures("always")
