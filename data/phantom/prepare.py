@@ -46,10 +46,13 @@ def render(opt: Namespace) -> None:
             f"there is no data set {opt.dataroot}; give --dataroot, or render the embedded one: "
             f"python -m data.phantom --out {opt.dataroot}"
         )
-    from data.phantom import render_phantom  # Embree is needed for rendering only
+    from data.phantom.render import MadeMeanwhile, render_phantom  # Embree is needed for rendering only
 
     sys.stderr.write(f"rendering the embedded phantom into {opt.dataroot}/ (once)\n")
-    render_phantom(opt.dataroot, opt.phantom_frames, opt.phantom_size, opt.phantom_seed)
+    try:
+        render_phantom(opt.dataroot, opt.phantom_frames, opt.phantom_size, opt.phantom_seed)
+    except MadeMeanwhile:
+        sys.stderr.write(f"another training has rendered {opt.dataroot}/ meanwhile; this one takes it\n")
 
 
 def make_up_sfm(dataroot: Path) -> None:

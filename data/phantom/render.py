@@ -1,5 +1,6 @@
 """Renders the whole set: splits the work over processes and puts it in place when all of it is there."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -27,6 +28,10 @@ MIN_SIZE = 32
 SECONDS_PER_COLON, SECONDS_PER_PIXEL, SECONDS_TO_START = 0.6, 1.5e-6, 15.0
 
 
+class MadeMeanwhile(UserError):
+    """The folder was not there at first, and has content at the end."""
+
+
 def render_phantom(
     out: Path, frames: int, size: int, seed: int, fov_deg: float = 110.0, workers: int | None = None
 ) -> None:
@@ -45,6 +50,7 @@ def render_phantom(
 
     Raises:
         UserError: an argument cannot be used, or ``out`` has content.
+        MadeMeanwhile: another process has made ``out`` first.
     """
     out = Path(out)
     _check(frames, size, seed, workers)
@@ -83,9 +89,14 @@ def _new_folder(out: Path) -> Iterator[Path]:
     temporary.chmod(0o755)
     try:
         yield temporary
-        if out.is_dir():
-            out.rmdir()
-        temporary.rename(out)
+        try:
+            if out.is_dir():
+                out.rmdir()
+            temporary.rename(out)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise MadeMeanwhile(f"{out} was made by another process meanwhile; nothing in it was changed") from None
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

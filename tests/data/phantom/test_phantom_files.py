@@ -2,7 +2,9 @@
 
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from data.phantom import render
 from data.phantom.__main__ import main
 from data.phantom.camera import square_intrinsics
 from data.phantom.plan import Task, plan_tasks, split_sizes
+from data.phantom.prepare import render_if_missing
 from data.phantom.render import render_phantom
 from data.phantom.scenes import render_task
 from data.phantom.writer import write_depth, write_flow
@@ -228,6 +231,28 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         render_phantom(tmp_path / "out", 2, 32, 0, workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_that_render_at_once_the_second_takes_what_the_first_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, original = tmp_path / "phantom", render.render_tasks
+
+    def and_so_did_another(folder: Path, *args: Any) -> None:
+        original(folder, *args)
+        out.mkdir(exist_ok=True)
+        (out / "theirs").touch()
+
+    monkeypatch.setattr(render, "render_tasks", and_so_did_another)
+    opt = Namespace(dataroot=out, phantom_frames=1, phantom_size=32, phantom_seed=0, streams=(), sfm_root=None)
+    with pytest.raises(render.MadeMeanwhile, match="made by another process meanwhile"):
+        render_phantom(out, frames=1, size=32, seed=0)
+    (out / "theirs").unlink()
+    out.rmdir()
+    render_if_missing(opt)
+    assert "another training has rendered" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["theirs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["phantom"]
 
 
 def test_command_line_reaches_the_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
