@@ -243,20 +243,20 @@ def test_last_convolution_takes_float64_as_it_is():
     ("kernel", "outputs", "size"), [(7, 1, (9, 12)), (7, 1, (7, 7)), (3, 2, (4, 9)), (1, 1, (2, 3))]
 )
 def test_outputs_summed_up_are_those_of_the_convolution(kernel, outputs, size):
-    conv = ScatterConv2d(16 * outputs, outputs, kernel).double()
-    x, at = rand(2, 16 * outputs, *size), rand(2, outputs, size[0] - kernel + 1, size[1] - kernel + 1)
+    conv = ScatterConv2d(32 * outputs, outputs, kernel).double()
+    x, at = rand(2, 32 * outputs, *size), rand(2, outputs, size[0] - kernel + 1, size[1] - kernel + 1)
     found = output_and_gradients(conv, x, at=at)
     expected = output_and_gradients(plain_convolution(conv), x, at=at)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 def test_gradients_of_outputs_summed_up_by_finite_differences():
-    conv = ScatterConv2d(16, 1, 3).double()
-    assert torch.autograd.gradcheck(conv, rand(1, 16, 4, 5).requires_grad_())
+    conv = ScatterConv2d(32, 1, 3).double()
+    assert torch.autograd.gradcheck(conv, rand(1, 32, 3, 4).requires_grad_())
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "summed"), [(16, 1, True), (15, 1, False), (31, 2, False), (32, 2, True)]
+    ("inputs", "outputs", "summed"), [(32, 1, True), (31, 1, False), (63, 2, False), (64, 2, True)]
 )
 def test_outputs_are_summed_up_where_they_are_few(monkeypatch, inputs, outputs, summed):
     sums = []
@@ -267,7 +267,7 @@ def test_outputs_are_summed_up_where_they_are_few(monkeypatch, inputs, outputs, 
 
 
 def test_outputs_are_not_summed_up_when_compiling(monkeypatch):
-    conv, x = ScatterConv2d(16, 1, 3), rand(1, 16, 5, 6, dtype=torch.float32)
+    conv, x = ScatterConv2d(32, 1, 3), rand(1, 32, 5, 6, dtype=torch.float32)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     monkeypatch.setattr(F, "fold", None)
     assert torch.equal(conv(x), F.conv2d(x, conv.weight, conv.bias))
@@ -275,7 +275,7 @@ def test_outputs_are_not_summed_up_when_compiling(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_outputs_summed_up_are_float32_under_autocast(dtype):
-    conv, x = ScatterConv2d(16, 1, 7), rand(2, 16, 9, 8, dtype=dtype)
+    conv, x = ScatterConv2d(32, 1, 7), rand(2, 32, 9, 8, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
         y = conv(x)
     assert y.dtype == torch.float32
