@@ -6,4 +6,5 @@ use_environment requirements.txt requirements-sfm.txt requirements-test.txt
 
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check --quiet .
-exec "$PYTHON" -m pytest "$@"
+# Each test runs in one thread; a process may need some GiB.
+exec "$PYTHON" -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup "$@"

@@ -12,6 +12,13 @@ ROOT = Path(__file__).parents[1]
 SIZE = (20, 28)  # of the tiny set's frames (H, W): no side a power of two, and not square
 
 
+def pytest_collection_modifyitems(items):
+    """Processes take whole files, whose tests share what was made once; those of faults fill a page together."""
+    for item in items:
+        place = item.path.parent if item.path.parent.name == "faults" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(place.relative_to(ROOT))))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """Tiny networks gain nothing from threads, and waiting for each other they take the cores from all else."""
