@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import signal
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,13 @@ def pytest_collection_modifyitems(items):
 def one_thread():
     """Tiny networks gain nothing from threads, and waiting for each other they take the cores from all else."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def the_end_of_a_terminal_is_heard():
+    """``nohup`` has it ignored, by all processes that tests start too; what they do when it comes is tested."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

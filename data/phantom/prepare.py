@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.sfm.simulate import Simulation
 from data.sfm.simulated_split import sfm_split, splits_with_truth, write_split
+from util.new_folder import MadeMeanwhile
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def render(opt: Namespace) -> None:
             f"there is no data set {opt.dataroot}; give --dataroot, or render the embedded one: "
             f"python -m data.phantom --out {opt.dataroot}"
         )
-    from data.phantom.render import MadeMeanwhile, render_phantom  # Embree is needed for rendering only
+    from data.phantom.render import render_phantom  # Embree is needed for rendering only
 
     sys.stderr.write(f"rendering the embedded phantom into {opt.dataroot}/ (once)\n")
     try:
@@ -59,5 +60,9 @@ def make_up_sfm(dataroot: Path) -> None:
     """SfM of the clips that have none yet."""
     for split in splits_with_truth(dataroot):
         out = sfm_split(dataroot, split)
-        if not out.exists():
+        if out.exists():
+            continue
+        try:
             write_split(dataroot, split, out, Simulation())
+        except MadeMeanwhile:
+            sys.stderr.write(f"another training has made up {out}/ meanwhile; this one takes it\n")

@@ -1,16 +1,12 @@
 """Renders the whole set: splits the work over processes and puts it in place when all of it is there."""
 
-import errno
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -20,16 +16,13 @@ from data.phantom.plan import PAIR_SPLITS, Task, plan_tasks, split_sizes
 from data.phantom.scenes import render_task
 from data.phantom.writer import write_depth_encoding, write_intrinsics, write_json
 from util.errors import UserError
+from util.new_folder import new_folder
 from util.progress import progress_bar
 
 GENERATOR_VERSION = 1  # raise it whenever the same seed gives other bytes
 MIN_SIZE = 32
 # Measured on one 2 GHz server core; they only decide whether more processes are worth their start.
 SECONDS_PER_COLON, SECONDS_PER_PIXEL, SECONDS_TO_START = 0.6, 1.5e-6, 15.0
-
-
-class MadeMeanwhile(UserError):
-    """The folder was not there at first, and has content at the end."""
 
 
 def render_phantom(
@@ -57,7 +50,7 @@ def render_phantom(
     camera = square_intrinsics(size, fov_deg)
     tasks = plan_tasks(frames, seed)
     workers = _useful_workers(tasks, size) if workers is None else workers
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         start = time.perf_counter()
         render_tasks(folder, tasks, camera, min(workers, len(tasks)))
         seconds = time.perf_counter() - start
@@ -75,30 +68,6 @@ def _check(frames: int, size: int, seed: int, workers: int | None) -> None:
     for name, value in given.items():
         if value < least[name]:
             raise UserError(f"{name} must be at least {least[name]}, got {value}")
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``out``; rename it to ``out`` when the block ends well, remove it when not."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; name a folder to render into")
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} exists and is not empty; name a new folder, or remove this one first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-        try:
-            if out.is_dir():
-                out.rmdir()
-            temporary.rename(out)
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                raise MadeMeanwhile(f"{out} was made by another process meanwhile; nothing in it was changed") from None
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def render_tasks(folder: Path, tasks: list[Task], camera: Intrinsics, workers: int) -> None:

@@ -1,9 +1,6 @@
 """Whole splits of clips with made-up SfM, written beside the clips."""
 
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from data.clip_truth import ClipTruth
@@ -11,7 +8,7 @@ from data.clips import Clip
 from data.formats import open_clips
 from data.sfm.published_writer import write_published
 from data.sfm.simulate import Simulation, simulate_sfm
-from util.errors import UserError
+from util.new_folder import new_folder
 from util.progress import progress_bar
 
 VIDEO, SFM = "video_", "sfm_"  # what names of splits begin with
@@ -32,12 +29,11 @@ def write_split(dataroot: Path, split: str, out: Path, how: Simulation) -> int:
     """The clips of ``dataroot/split`` with made-up SfM, into the new folder ``out``; returns how many.
 
     Raises:
-        UserError: ``out`` is there already, or a clip has no camera, poses or points.
+        UserError: ``out`` has content, or a clip has no camera, poses or points.
+        MadeMeanwhile: another process has made ``out`` first.
     """
-    if out.exists():
-        raise UserError(f"{out} exists; remove it first to make it anew")
     clips = open_clips(dataroot / split)
-    with _new_folder(out) as folder, progress_bar(len(clips), f"SfM of {split}", "clips") as bar:
+    with new_folder(out) as folder, progress_bar(len(clips), f"SfM of {split}", "clips") as bar:
         for clip in clips:
             _write_clip(folder / clip.name, clip, ClipTruth(dataroot, split, clip), how)
             bar.update(1)
@@ -51,15 +47,3 @@ def _write_clip(folder: Path, clip: Clip, truth: ClipTruth, how: Simulation) -> 
         name = file.stem if file.stem.isdigit() else f"{number:08d}"
         shutil.copyfile(file, folder / f"{name}{file.suffix}")
     write_published(made, folder)
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its place at the end, so that a broken run leaves nothing half-made."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -19,6 +19,7 @@ from data.phantom.render import render_phantom
 from data.phantom.scenes import render_task
 from data.phantom.writer import write_depth, write_flow
 from util.errors import UserError
+from util.new_folder import MadeMeanwhile
 
 FRAMES, SIZE, SEED = 2, 48, 3
 
@@ -245,7 +246,7 @@ def test_of_two_that_render_at_once_the_second_takes_what_the_first_made(
 
     monkeypatch.setattr(render, "render_tasks", and_so_did_another)
     opt = Namespace(dataroot=out, phantom_frames=1, phantom_size=32, phantom_seed=0, streams=(), sfm_root=None)
-    with pytest.raises(render.MadeMeanwhile, match="made by another process meanwhile"):
+    with pytest.raises(MadeMeanwhile, match="made by another process meanwhile"):
         render_phantom(out, frames=1, size=32, seed=0)
     (out / "theirs").unlink()
     out.rmdir()

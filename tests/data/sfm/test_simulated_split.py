@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from data import simulate_sfm
+from data.phantom.prepare import make_up_sfm
+from data.sfm import simulated_split
 from data.sfm.find import open_sfm_clips
 from data.sfm.simulate import Simulation
 from data.sfm.simulated_split import sfm_split, splits_with_truth, write_split
@@ -42,14 +44,33 @@ def test_frames_of_such_clips_come_with_points_and_dense_truth(tmp_path):
 
 def test_what_is_there_is_not_overwritten_and_nothing_half_made_stays(tmp_path):
     write_truth_clip(tmp_path)
-    (tmp_path / "sfm_train").mkdir()
-    with pytest.raises(UserError, match="sfm_train exists; remove it first"):
+    theirs = tmp_path / "sfm_train" / "theirs"
+    theirs.parent.mkdir()
+    theirs.touch()
+    with pytest.raises(UserError, match="sfm_train exists and is not empty"):
         write_split(tmp_path, "video_train", tmp_path / "sfm_train", EXACT)
-    (tmp_path / "sfm_train").rmdir()
+    theirs.unlink()
+    theirs.parent.rmdir()
     (tmp_path / "truth" / "video_train" / "a" / "poses.json").unlink()
     with pytest.raises(UserError, match="has no poses"):
         write_split(tmp_path, "video_train", tmp_path / "sfm_train", EXACT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["truth", "video_train"]
+
+
+def test_of_two_that_make_it_up_at_once_the_second_takes_what_the_first_made(tmp_path, monkeypatch, capsys):
+    write_truth_clip(tmp_path)
+    out = tmp_path / "sfm_train"
+
+    def made_by_another(folder, *_):
+        folder.mkdir(parents=True)
+        out.mkdir()
+        (out / "theirs").touch()
+
+    monkeypatch.setattr(simulated_split, "_write_clip", made_by_another)
+    make_up_sfm(tmp_path)
+    assert "another training has made up" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["theirs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sfm_train", "truth", "video_train"]
 
 
 def test_the_command_says_what_it_wrote(tmp_path):
