@@ -25,7 +25,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder to write into")
     if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} exists and is not empty; name a new folder, or remove this one first")
+        raise UserError(f"{out} exists and is not empty; remove it to make it anew, or name another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     temporary.chmod(0o755)
